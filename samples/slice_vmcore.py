@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Cut a vmcore to its headers, its notes and the data pages that evidence needs.
+
+    python3 samples/slice_vmcore.py VMCORE OUT [--keep 0xSTART-0xEND]...
+
+The slice holds what one inspection reads: page tables, the idle page table, the pages of the
+strings and symbols that the notes point to.  No code page of the hypervisor and no page of guest
+memory gets in, but for the level 4 tables that the CPUs were using; a page that the image maps
+executable is refused.  The ELF headers are written anew, the notes are copied byte by byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import struct
+import sys
+from pathlib import Path
+
+from vmcoretool import Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
+from vmcoretool.memory import PageReader, PhysicalMemory
+from vmcoretool.paging.x86_64 import walk
+from vmcoretool.render.notes import note_objects
+
+PAGE = 4096
+NX = 1 << 63
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+_PHDR = struct.Struct("<IIQQQQQQ")
+
+
+class _Recorder:
+    """A PageReader that remembers which pages were read."""
+
+    def __init__(self, pages: PageReader) -> None:
+        self.pages = pages
+        self.touched: set[int] = set()
+        self.present = pages.present
+        self.excluded = pages.excluded
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        data = self.pages.read_at(maddr, size)
+        if data:
+            self.touched.update(range(maddr & -PAGE, maddr + len(data), PAGE))
+        return data
+
+
+def needed_pages(vmcore: Vmcore) -> set[int]:
+    """Machine addresses of the pages that inspecting the dump reads, code pages refused."""
+    recorder = _Recorder(vmcore.container.pages)
+    memory = PhysicalMemory(recorder)
+    shadow = _with_memory(vmcore, memory)
+    inspection = inspect_vmcore(shadow)
+    note_objects(shadow)
+    idle = inspection.idle_page_table
+    start = inspection.verdict.xen_phys_start
+    if vmcore.vmcoreinfo_xen and inspection.virt_start and start is not None:
+        for key in vmcore.vmcoreinfo_xen.entries:
+            symbol = vmcore.vmcoreinfo_xen.symbol(key.removeprefix("SYMBOL(").removesuffix(")"))
+            if symbol is not None:
+                memory.read(Maddr(symbol - inspection.virt_start + start), 8)
+    if idle and inspection.virt_start and start is not None:
+        for page in recorder.touched:
+            _refuse_code(
+                vmcore.memory, idle.maddr, Vaddr(page - start + inspection.virt_start), page
+            )
+    return recorder.touched
+
+
+def _with_memory(vmcore: Vmcore, memory: PhysicalMemory) -> Vmcore:
+    return dataclasses.replace(vmcore, memory=memory)
+
+
+def _refuse_code(memory: PhysicalMemory, root: Maddr, vaddr: Vaddr, page: int) -> None:
+    try:
+        done = walk(memory, root, vaddr)
+    except MemoryFault:
+        return
+    # builds that map whole 2 MiB pages executable cannot tell code from data this way
+    if done.maddr == page and done.page_size == PAGE and not done.steps[-1].entry & NX:
+        read_only = not done.steps[-1].entry & 2
+        if read_only and not _is_text(memory.read(Maddr(page), PAGE)):
+            sys.exit(f"page {page:#x} is code")
+
+
+def _is_text(data: bytes) -> bool:
+    printable = sum(32 <= byte < 127 or byte == 0 for byte in data)
+    return printable > 0.9 * len(data)
+
+
+def write_slice(vmcore: Vmcore, pages: set[int], out: Path) -> None:
+    """Write an ELF64 core with one PT_NOTE and a PT_LOAD for each run of pages."""
+    notes = b"".join(blob.data for blob in vmcore.container.note_blobs)
+    runs: list[list[int]] = []
+    for page in sorted(pages):
+        if runs and runs[-1][1] == page:
+            runs[-1][1] = page + PAGE
+        else:
+            runs.append([page, page + PAGE])
+    note_offset = _EHDR.size + _PHDR.size * (len(runs) + 1)
+    offset = note_offset + len(notes) + PAGE - 1 & -PAGE
+    phdrs = [_PHDR.pack(4, 0, note_offset, 0, 0, len(notes), len(notes), 0)]
+    body = b""
+    for start, end in runs:
+        phdrs.append(_PHDR.pack(1, 7, offset + len(body), 0, start, end - start, end - start, 0))
+        body += vmcore.memory.read(Maddr(start), end - start)
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    ehdr = _EHDR.pack(ident, 4, 62, 1, 0, 64, 0, 0, 64, 56, len(phdrs), 0, 0, 0)
+    head = ehdr + b"".join(phdrs) + notes
+    out.write_bytes(head.ljust(offset, b"\0") + body)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("vmcore")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--keep", action="append", default=[], metavar="0xSTART-0xEND")
+    options = parser.parse_args()
+    with open_vmcore(options.vmcore) as vmcore:
+        pages = needed_pages(vmcore)
+        for text in options.keep:
+            start, end = (int(part, 16) for part in text.split("-"))
+            pages |= set(range(start & -PAGE, end, PAGE))
+        write_slice(vmcore, pages, options.out)
+    print(f"{options.out}: {len(pages)} pages")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What many tests need: the samples, dumps held in memory, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from vmcoretool import Inspection, Vmcore, inspect_vmcore
+from vmcoretool.vmcore import read_vmcore
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = sorted(path.parent for path in (ROOT / "samples").glob("*/vmcore"))
+XEN_SAMPLES = [path for path in SAMPLES if path.name.startswith("xen-")]
+RELOCATED = [path for path in XEN_SAMPLES if path.name != "xen-3.1-hypervisor-panic"]
+
+
+class BytesSource:
+    """A ByteSource over bytes, which counts what is read of it."""
+
+    def __init__(self, data: bytes, path: str = "vmcore") -> None:
+        self.data = data
+        self.path = path
+        self.reads = 0
+        self.bytes_read = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        piece = self.data[offset : offset + size]
+        self.reads += 1
+        self.bytes_read += len(piece)
+        return piece
+
+    def close(self) -> None:
+        pass
+
+
+def open_bytes(data: bytes) -> Vmcore:
+    return read_vmcore(BytesSource(data))
+
+
+def inspect_bytes(data: bytes, **options: Any) -> Inspection:
+    return inspect_vmcore(open_bytes(data), **options)
+
+
+def truth(sample: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((sample / "truth.json").read_text())
+    return facts
+
+
+def true_base(sample: Path) -> int:
+    return int(truth(sample)["xen_phys_start"], 16)
+
+
+def tool(
+    *arguments: str | bytes | Path, stdin: Any = subprocess.DEVNULL, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in a process of its own, as a user does."""
+    environment = dict(os.environ, PYTHONPATH=str(ROOT)) | options.pop("env", {})
+    return subprocess.run(
+        [sys.executable, "-m", "vmcoretool", *arguments],
+        stdin=stdin,
+        capture_output=True,
+        check=False,
+        env=environment,
+        timeout=60,
+        **options,
+    )

@@ -1,0 +1,116 @@
+"""A result or a typed error, whatever the bytes; damage costs only what it hits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builders import variants
+from tests.support import SAMPLES, XEN_SAMPLES, inspect_bytes, true_base
+from vmcoretool import VmcoreError
+from vmcoretool.render.json import inspection_json
+from vmcoretool.render.text import inspection_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FEW = [path for path in SAMPLES if path.name in ("xen-4.17-dom0-panic", "linux-native")]
+
+
+def survives(data: bytes) -> None:
+    try:
+        inspection = inspect_bytes(data)
+    except VmcoreError as error:
+        assert "\n" not in str(error)
+        return
+    assert inspection_text(inspection).isascii()
+    assert inspection_json(inspection).isascii()
+
+
+def head_size(data: bytes) -> int:
+    _, offset, size = variants.note_segment(data)
+    return offset + size
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_every_length_up_to_the_end_of_the_notes(sample: Path) -> None:
+    data = (sample / "vmcore").read_bytes()
+    end = head_size(data)
+    step = 1 if sample in FEW else 7
+    for length in range(0, end + 1, step):
+        survives(data[:length])
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("damage", [0x00, 0xFF, 0x01, 0x80])
+def test_every_byte_of_headers_and_notes_damaged(sample: Path, damage: int) -> None:
+    data = bytearray((sample / "vmcore").read_bytes())
+    step = 1 if sample in FEW else 11
+    for at in range(damage % step, head_size(bytes(data)), step):
+        kept = data[at]
+        data[at] = damage if damage in (0x00, 0xFF) else kept ^ damage
+        if data[at] != kept:
+            survives(bytes(data))
+        data[at] = kept
+
+
+@pytest.mark.parametrize("sample", XEN_SAMPLES, ids=lambda path: path.name)
+def test_damage_outside_the_bytes_used_leaves_the_verdict(sample: Path) -> None:
+    data = bytearray((sample / "vmcore").read_bytes())
+    before = inspect_bytes(bytes(data)).verdict
+    phdr, _, _ = variants.note_segment(bytes(data))
+    # e_ident padding, e_version, e_entry, e_flags, e_ehsize, section header fields
+    unused = [*range(6, 16), *range(20, 32), *range(40, 54), *range(58, 64)]
+    # p_flags, p_vaddr, p_align of every program header
+    for start in range(phdr, phdr + 56 * 4, 56):
+        unused += [*range(start + 4, start + 8), *range(start + 16, start + 24)]
+        unused += range(start + 48, start + 56)
+    registers = [place for place in variants.places(bytes(data)) if place.owner == b"CORE"]
+    for place in registers:
+        unused += range(place.desc, place.desc + 112)
+    for at in unused:
+        kept = data[at]
+        data[at] ^= 0xFF
+        after = inspect_bytes(bytes(data)).verdict
+        assert (after.status, after.xen_phys_start) == (before.status, before.xen_phys_start), at
+        data[at] = kept
+
+
+@pytest.mark.parametrize("sample", XEN_SAMPLES, ids=lambda path: path.name)
+def test_no_single_damaged_note_byte_yields_a_wrong_address(sample: Path) -> None:
+    data = bytearray((sample / "vmcore").read_bytes())
+    base = true_base(sample) or None
+    _, offset, size = variants.note_segment(bytes(data))
+    for at in range(offset, offset + size, 3):
+        kept = data[at]
+        data[at] ^= 0x41
+        inspection = inspect_bytes(bytes(data))
+        assert inspection.kind == "xen-host"
+        assert inspection.verdict.xen_phys_start == base, hex(at)
+        assert inspection.verdict.status in ("verified", "disputed", "not-relocatable")
+        data[at] = kept
+
+
+@pytest.mark.parametrize("sample", XEN_SAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("field", [0, 4, 8])
+@pytest.mark.parametrize("value", [0, 1, 0x41, 0x10000, 0xFFFFFFFF])
+def test_damage_in_one_note_leaves_the_others(sample: Path, field: int, value: int) -> None:
+    data = bytearray((sample / "vmcore").read_bytes())
+    whole = inspect_bytes(bytes(data)).vmcore.notes
+    for number, place in enumerate(variants.places(bytes(data))):
+        damaged = bytearray(data)
+        damaged[place.start + field : place.start + field + 4] = value.to_bytes(4, "little")
+        left = inspect_bytes(bytes(damaged)).vmcore.notes
+        others = [note for at, note in enumerate(whole) if at != number]
+        assert [note for note in others if note not in left] == [], (number, field)
+
+
+@pytest.mark.parametrize("sample", XEN_SAMPLES, ids=lambda path: path.name)
+def test_memory_cut_off_at_any_page_is_a_result(sample: Path) -> None:
+    data = (sample / "vmcore").read_bytes()
+    base = true_base(sample) or None
+    for length in range(head_size(data), len(data), 8192 + 1):
+        inspection = inspect_bytes(data[:length])
+        assert inspection.verdict.xen_phys_start in (base, None)
+        assert not inspection.vmcore.container.complete

@@ -1,0 +1,76 @@
+"""vmcoretool: find, prove and use the hypervisor's address in a crash dump of a Xen host.
+
+>>> with open_vmcore("vmcore") as vmcore:                        # doctest: +SKIP
+...     inspection = inspect_vmcore(vmcore)
+...     print(inspection.verdict.status, hex(inspection.verdict.xen_phys_start))
+...     for command in inspection.commands:
+...         print(command.shell())
+"""
+# This file and __main__.py are read by Pythons too old for the rest: they stay syntax of all.
+
+import sys
+
+if sys.version_info < (3, 10):
+    sys.exit(
+        "vmcoretool needs Python 3.10 or newer, this is %d.%d: "
+        "run it with a newer one, such as python3.11." % sys.version_info[:2]
+    )
+
+from vmcoretool.addresses import Extent, FileOffset, Maddr, Mfn, Vaddr
+from vmcoretool.crash_command import CrashCommand
+from vmcoretool.errors import (
+    FormatError,
+    MemoryFault,
+    MissingSymbolError,
+    NamelistError,
+    TranslationFault,
+    TruncatedError,
+    UnknownFormatError,
+    UnsupportedFormatError,
+    VmcoreError,
+)
+from vmcoretool.evidence.api import Evidence, Silence
+from vmcoretool.evidence.weigh import Verdict
+from vmcoretool.findings import Finding
+from vmcoretool.inspection import IdlePageTable, Inspection, inspect_vmcore
+from vmcoretool.notes.crash_info import CrashInfo
+from vmcoretool.notes.elf_note import Note
+from vmcoretool.notes.registers import CpuState
+from vmcoretool.notes.vmcoreinfo import VmcoreInfo
+from vmcoretool.vmcore import Vmcore, open_vmcore
+from vmcoretool.xen.version import XenVersion
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CpuState",
+    "CrashCommand",
+    "CrashInfo",
+    "Evidence",
+    "Extent",
+    "FileOffset",
+    "Finding",
+    "FormatError",
+    "IdlePageTable",
+    "Inspection",
+    "Maddr",
+    "MemoryFault",
+    "Mfn",
+    "MissingSymbolError",
+    "NamelistError",
+    "Note",
+    "Silence",
+    "TranslationFault",
+    "TruncatedError",
+    "UnknownFormatError",
+    "UnsupportedFormatError",
+    "Vaddr",
+    "Verdict",
+    "Vmcore",
+    "VmcoreError",
+    "VmcoreInfo",
+    "XenVersion",
+    "__version__",
+    "inspect_vmcore",
+    "open_vmcore",
+]

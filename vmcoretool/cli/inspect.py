@@ -1,0 +1,87 @@
+"""``vmcoretool inspect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from vmcoretool.cli.failures import report
+from vmcoretool.cli.options import check_format, dump_options, use_colour
+from vmcoretool.cli.output import emit
+from vmcoretool.inspection import Inspection, inspect_vmcore
+from vmcoretool.render.text import inspection_text
+from vmcoretool.vmcore import open_vmcore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOT_A_XEN_HOST: Final = 6
+
+
+@click.command("inspect")
+@click.argument("vmcore", nargs=-1, required=True)
+@dump_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per dump and line.")
+@click.option("-v", "--verbose", is_flag=True, help="Show each step of the proof.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print only xen_phys_start and its status, or the kind."
+)
+@click.option("--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto")
+def command(
+    vmcore: tuple[str, ...],
+    format_name: str | None,
+    vmlinux: str | None,
+    xen_syms: str | None,
+    xen_phys_start: int | None,
+    colour: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """What is this dump, where is the hypervisor, how sure is that, and how to open it."""
+    check_format(format_name)
+
+    def render(inspection: Inspection) -> str:
+        if as_json:
+            from vmcoretool.render.json import inspection_json  # noqa: PLC0415 - only then
+
+            return inspection_json(inspection)
+        if quiet:
+            start = inspection.verdict.xen_phys_start
+            host = inspection.kind == "xen-host"
+            said = inspection.verdict.status if host else inspection.kind
+            return f"{'-' if start is None else hex(start)} {said}"
+        return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
+
+    def show(path: str) -> int:
+        with open_vmcore(path, format_name=format_name) as opened:
+            inspection = inspect_vmcore(
+                opened, xen_phys_start=xen_phys_start, xen_syms=xen_syms, vmlinux=vmlinux
+            )
+            emit(render(inspection))
+            return exit_code(inspection)
+
+    return max(_guarded(show, path) for path in vmcore)
+
+
+def _guarded(show: Callable[[str], int], path: str) -> int:
+    # One dump that cannot be read must not keep the others from being shown.
+    try:
+        return show(path)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        code = report(error)
+        if code is None:
+            raise
+        return code
+
+
+def exit_code(inspection: Inspection) -> int:
+    """The contract's exit code for a dump that could be read."""
+    if inspection.kind != "xen-host":
+        return NOT_A_XEN_HOST
+    proven = inspection.verdict.status in ("verified", "not-relocatable")
+    return int(not proven or any(found.level == "error" for found in inspection.findings))

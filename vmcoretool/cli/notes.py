@@ -1,0 +1,45 @@
+"""``vmcoretool notes``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmcoretool.cli.options import check_format
+from vmcoretool.cli.output import complain, emit
+from vmcoretool.render.notes import note_objects
+from vmcoretool.vmcore import open_vmcore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@click.command("notes")
+@click.argument("vmcore")
+@click.option("--format", "format_name", metavar="NAME", help="Force a container format.")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
+def command(vmcore: str, format_name: str | None, *, as_json: bool) -> int:
+    """List every ELF note: owner, type, size and decoded fields."""
+    check_format(format_name)
+    with open_vmcore(vmcore, format_name=format_name) as opened:
+        notes = note_objects(opened)
+        findings = opened.findings
+    if as_json:
+        import json  # noqa: PLC0415 - only then
+
+        emit(json.dumps(notes))
+    else:
+        for note in notes:
+            emit("\n".join(_lines(note)))
+    for found in findings:
+        complain(f"{found.level}: {found.message}")
+    return int(any(found.level == "error" for found in findings))
+
+
+def _lines(note: dict[str, Any]) -> Iterator[str]:
+    cut = "" if note["complete"] else "  CUT SHORT"
+    yield f"{note['owner']} {note['name']} ({note['type']}), {note['size']} bytes{cut}"
+    for key, value in note["fields"].items():
+        if isinstance(value, str) or value is None:
+            yield f"  {key:<32} {'-' if value is None else value}"

@@ -1,0 +1,63 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vmcoretool.cli.output import is_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LIMIT: Final = 1 << 64
+
+
+def _address(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    # A bare number is refused: crash would read it as hexadecimal, makedumpfile as decimal.
+    if value is None:
+        return None
+    try:
+        number = int(value, 16) if value.lower().startswith("0x") else -1
+    except ValueError:
+        number = -1
+    if not 0 <= number < _LIMIT:
+        raise click.BadParameter(f"{value!r}: write it in hexadecimal, such as 0x27800000")
+    return number
+
+
+def dump_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--xen-phys-start``, ``--xen-syms``, ``--vmlinux`` and ``--format``."""
+    for option in (
+        click.option("--format", "format_name", metavar="NAME", help="Force a container format."),
+        click.option("--vmlinux", metavar="PATH", help="Symbol file of dom0's kernel."),
+        click.option("--xen-syms", metavar="PATH", help="Symbol file of the hypervisor."),
+        click.option(
+            "--xen-phys-start",
+            callback=_address,
+            metavar="0xADDR",
+            help="Your own claim; weighed as evidence.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def check_format(name: str | None) -> None:
+    """A usage error for a format that does not exist."""
+    if name is None:
+        return
+    from vmcoretool.containers import FORMATS  # noqa: PLC0415 - keeps options.py below commands
+
+    names = [row.name for row in FORMATS]
+    if name not in names:
+        raise click.BadParameter(f"{name!r} is none of: {', '.join(names)}", param_hint="--format")
+
+
+def use_colour(choice: str) -> bool:
+    """Whether to colour: asked for, or on a terminal that does not object (no-color.org)."""
+    if choice == "auto":
+        return is_terminal() and not os.environ.get("NO_COLOR")
+    return choice == "always"

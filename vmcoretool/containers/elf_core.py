@@ -1,0 +1,318 @@
+"""ELF vmcores: what /proc/vmcore gives, makedumpfile -E and QEMU write.
+
+System V gABI, chapters 4 and 5.  The layout is taken from the headers and nothing is assumed of
+where writers put things: QEMU 7.2 and later place section headers before the program headers and
+write ``e_ehsize`` 8.  PT_LOADs may be unsorted, overlap and start or end inside a page; what
+``p_memsz`` has beyond ``p_filesz`` is *excluded*, never zeros.  ``p_vaddr`` is meaningless under
+Xen and not read.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_right
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from vmcoretool.addresses import MADDR_LIMIT, MIB, FileOffset
+from vmcoretool.containers.api import Container, Format, Machine, NoteBlob
+from vmcoretool.errors import FormatError, TruncatedError, UnknownFormatError
+from vmcoretool.extents import ExtentMap
+from vmcoretool.findings import Finding, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vmcoretool.source import ByteSource
+
+ET_CORE: Final = 4
+PT_LOAD: Final = 1
+PT_NOTE: Final = 4
+PN_XNUM: Final = 0xFFFF
+MAX_PHDRS: Final = 1 << 20
+MAX_NOTE_BYTES: Final = 8 * MIB
+_HEAD: Final = 64 * 1024
+_CHUNK_PHDRS: Final = 4096
+
+
+class _Layout(NamedTuple):
+    # Where one ELF class keeps things; offsets are from the gABI structures.
+    ehdr: str  # from e_type: type machine version entry phoff shoff flags ehsize phentsize phnum
+    ehdr_size: int
+    phdr: str
+    phdr_size: int
+    sh_info: int
+
+
+_LAYOUTS: Final = {
+    1: _Layout("HHIIIIIHHH", 52, "IIIIIIII", 32, 28),
+    2: _Layout("HHIQQQIHHH", 64, "IIQQQQQQ", 56, 44),
+}
+
+
+class _Segment(NamedTuple):
+    type: int
+    offset: int
+    paddr: int
+    filesz: int
+    memsz: int
+
+
+class _Header(NamedTuple):
+    layout: _Layout
+    order: Literal["<", ">"]
+    machine: int
+    phoff: int
+    shoff: int
+    phentsize: int
+    phnum: int
+
+
+def _probe(source: ByteSource) -> bool:
+    return source.pread(4, 0) == b"\x7fELF"
+
+
+def _open(source: ByteSource) -> Container:
+    head = source.pread(_HEAD, 0)
+    header = _read_header(head)
+    findings: list[Finding] = []
+    loads: list[_Segment] = []
+    note_segments: list[_Segment] = []
+    for segment in _segments(source, head, header, findings):
+        if segment.type == PT_LOAD:
+            loads.append(segment)
+        elif segment.type == PT_NOTE:
+            note_segments.append(segment)
+    if not loads and not note_segments:
+        raise FormatError(
+            "no PT_LOAD and no PT_NOTE program header: nothing of a dump is left in this file",
+            where=FileOffset(header.phoff),
+            cure="get the dump again from where it was saved",
+        )
+    pages = _ElfPages(source, _usable(loads, header, findings), findings)
+    blobs = tuple(_note_blobs(source, head, note_segments, findings))
+    return Container(
+        format="elf",
+        machine=Machine(header.machine, "little" if header.order == "<" else "big"),
+        pages=pages,
+        note_blobs=blobs,
+        complete=not any(found.code == "truncated" for found in findings),
+        findings=tuple(findings),
+    )
+
+
+def _read_header(head: bytes) -> _Header:
+    if len(head) < 52:
+        raise TruncatedError(
+            f"the file ends inside its ELF header ({len(head)} bytes)", where=FileOffset(0)
+        )
+    layout = _LAYOUTS.get(head[4])
+    if layout is None or head[5] not in (1, 2):
+        raise FormatError(
+            f"ELF class {head[4]} and data encoding {head[5]} are none the gABI knows",
+            where=FileOffset(4),
+        )
+    if len(head) < layout.ehdr_size:
+        raise TruncatedError(
+            f"the file ends inside its ELF header ({len(head)} bytes)", where=FileOffset(0)
+        )
+    order: Literal["<", ">"] = "<" if head[5] == 1 else ">"
+    kind, machine, _, _, phoff, shoff, _, _, phentsize, phnum = struct.unpack_from(
+        order + layout.ehdr, head, 16
+    )
+    if kind != ET_CORE:
+        raise UnknownFormatError(
+            f"an ELF file, but not a core dump (e_type {kind})",
+            where=FileOffset(16),
+            cure="a symbol file goes with --xen-syms or --vmlinux" if kind in (1, 2, 3) else "",
+        )
+    return _Header(layout, order, machine, phoff, shoff, phentsize, phnum)
+
+
+def _segments(
+    source: ByteSource, head: bytes, header: _Header, findings: list[Finding]
+) -> Iterator[_Segment]:
+    size = header.layout.phdr_size
+    if header.phentsize != size:
+        message = f"e_phentsize is {header.phentsize}: {size} assumed"
+        findings.append(finding("headers-odd", message))
+    count = _phnum(source, header)
+    if count > MAX_PHDRS:
+        raise FormatError(
+            f"{count} program headers announced, more than {MAX_PHDRS}",
+            where=FileOffset(header.phoff),
+        )
+    there = min(count, max(source.size - header.phoff, 0) // size)
+    if there < count:
+        message = f"the file holds {there} of {count} program headers"
+        findings.append(finding("truncated", message))
+    unpacker = struct.Struct(header.order + header.layout.phdr)
+    for first in range(0, there, _CHUNK_PHDRS):
+        wanted = min(_CHUNK_PHDRS, there - first) * size
+        data = _from_head(source, head, header.phoff + first * size, wanted)
+        for words in unpacker.iter_unpack(data[: len(data) - len(data) % size]):
+            if size == 56:  # Elf64_Phdr: type flags offset vaddr paddr filesz memsz align
+                yield _Segment(words[0], words[2], words[4], words[5], words[6])
+            else:  # Elf32_Phdr: type offset vaddr paddr filesz memsz flags align
+                yield _Segment(words[0], words[1], words[3], words[4], words[5])
+
+
+def _phnum(source: ByteSource, header: _Header) -> int:
+    # PN_XNUM: the real number is sh_info of section header 0, whatever e_shnum says
+    if header.phnum != PN_XNUM:
+        return header.phnum
+    word = source.pread(4, header.shoff + header.layout.sh_info) if header.shoff else b""
+    if len(word) < 4:
+        return PN_XNUM
+    count: int = struct.unpack(header.order + "I", word)[0]
+    return count or PN_XNUM
+
+
+def _from_head(source: ByteSource, head: bytes, offset: int, size: int) -> bytes:
+    if offset + size <= len(head):
+        return head[offset : offset + size]
+    return source.pread(size, offset)
+
+
+def _note_blobs(
+    source: ByteSource, head: bytes, segments: list[_Segment], findings: list[Finding]
+) -> Iterator[NoteBlob]:
+    room = MAX_NOTE_BYTES
+    for segment in segments:
+        there = min(segment.filesz, max(source.size - segment.offset, 0))
+        if there < segment.filesz:
+            message = f"the file holds {there} of {segment.filesz} bytes of notes"
+            findings.append(finding("truncated", message))
+        if there > room:
+            message = f"more than {MAX_NOTE_BYTES // MIB} MiB of notes: the rest is ignored"
+            findings.append(finding("note-damaged", message))
+        there = min(there, room)
+        room -= there
+        if there:
+            data = _from_head(source, head, segment.offset, there)
+            yield NoteBlob(data, FileOffset(segment.offset))
+
+
+def _usable(loads: list[_Segment], header: _Header, findings: list[Finding]) -> list[_Segment]:
+    # Segments with a physical address x86 can have; all-ones means "none" (/proc/kcore).
+    nowhere = (1 << 64) - 1 if header.layout.phdr_size == 56 else (1 << 32) - 1
+    if len(loads) > 1 and not any(load.paddr for load in loads):
+        message = "every PT_LOAD has p_paddr 0: machine memory cannot be found in this file"
+        findings.append(finding("headers-odd", message))
+        return []
+    usable: list[_Segment] = []
+    for load in loads:
+        if load.paddr == nowhere:
+            continue
+        if load.paddr >= MADDR_LIMIT:
+            message = f"a PT_LOAD at {load.paddr:#x}, beyond any machine address, is ignored"
+            findings.append(finding("headers-odd", message))
+            continue
+        usable.append(load)
+    return usable
+
+
+class _ElfPages:
+    # The PageReader of an ELF vmcore: disjoint pieces of machine memory, each with its place in
+    # the file, searched by bisection.  Arrays, not objects: paging dumps have 10^5 PT_LOADs.
+    __slots__ = ("_ends", "_offsets", "_source", "_starts", "excluded", "present")
+
+    def __init__(self, source: ByteSource, loads: list[_Segment], findings: list[Finding]) -> None:
+        self._source = source
+        self._starts = array("Q")
+        self._ends = array("Q")
+        self._offsets = array("Q")
+        pieces: list[tuple[int, int, int]] = []
+        described: list[tuple[int, int]] = []
+        lost = 0
+        for load in loads:
+            filesz = min(load.filesz, MADDR_LIMIT - load.paddr)
+            there = min(filesz, max(source.size - load.offset, 0))
+            lost += filesz - there
+            if there:
+                pieces.append((load.paddr, load.paddr + there, load.offset))
+            described.append((load.paddr, min(load.paddr + max(load.memsz, filesz), MADDR_LIMIT)))
+        if lost:
+            message = f"{lost} of {sum(load.filesz for load in loads)} bytes of memory are missing"
+            findings.append(finding("truncated", f"the file is cut short: {message}"))
+        for start, end, offset in _disjoint(pieces):
+            self._starts.append(start)
+            self._ends.append(end)
+            self._offsets.append(offset)
+        self.present = ExtentMap(zip(self._starts, self._ends, strict=True))
+        self.excluded = _subtract(ExtentMap(described), self.present)
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        """As :meth:`vmcoretool.memory.PageReader.read_at`."""
+        at = bisect_right(self._starts, maddr) - 1
+        if at < 0 or maddr >= self._ends[at]:
+            return b""
+        size = min(size, self._ends[at] - maddr)
+        return self._source.pread(size, self._offsets[at] + maddr - self._starts[at])
+
+
+def _disjoint(pieces: list[tuple[int, int, int]]) -> Iterable[tuple[int, int, int]]:
+    # Where segments overlap the first in the program header table wins, as in libkdumpfile.
+    ranked = sorted((start, rank, end, offset) for rank, (start, end, offset) in enumerate(pieces))
+    if all(before[2] <= after[0] for before, after in pairwise(ranked)):
+        return [(start, end, offset) for start, _, end, offset in ranked]
+    return _sweep(ranked)
+
+
+def _sweep(ranked: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    # Walks all boundaries upwards; at each the lowest-ranked open segment owns the next stretch.
+    from heapq import heappop, heappush  # noqa: PLC0415 - overlaps are rare
+
+    bounds = sorted({start for start, *_ in ranked} | {end for _, _, end, _ in ranked})
+    opened: list[tuple[int, int, int, int]] = []  # rank, start, end, offset
+    next_in = 0
+    held: tuple[int, int, int, int] | None = None  # start, end, offset, rank being collected
+    for low, high in pairwise(bounds):
+        while next_in < len(ranked) and ranked[next_in][0] <= low:
+            start, rank, end, offset = ranked[next_in]
+            heappush(opened, (rank, start, end, offset))
+            next_in += 1
+        while opened and opened[0][2] <= low:
+            heappop(opened)
+        if opened:
+            rank, start, _, offset = opened[0]
+            if held and held[3] == rank and held[1] == low:
+                held = (held[0], high, held[2], rank)
+                continue
+            if held:
+                yield held[:3]
+            held = (low, high, offset + low - start, rank)
+    if held:
+        yield held[:3]
+
+
+def _subtract(whole: ExtentMap, part: ExtentMap) -> ExtentMap:
+    # What of `whole` is not in `part`; both are sorted, so one pass does.
+    gaps: list[tuple[int, int]] = []
+    cuts = iter(part)
+    cut = next(cuts, None)
+    for start, end in whole:
+        at = int(start)
+        while cut and cut.end <= at:
+            cut = next(cuts, None)
+        while cut and cut.start < end:
+            if at < cut.start:
+                gaps.append((at, cut.start))
+            at = max(at, cut.end)
+            if cut.end > end:
+                break
+            cut = next(cuts, None)
+        if at < end:
+            gaps.append((at, end))
+    return ExtentMap(gaps)
+
+
+FORMAT: Final = Format(
+    name="elf",
+    title="ELF core dump of machine memory (/proc/vmcore, makedumpfile -E, QEMU)",
+    reference="System V gABI, chapters 4 and 5",
+    probe=_probe,
+    open=_open,
+    limits="",
+)

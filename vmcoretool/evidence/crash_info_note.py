@@ -1,0 +1,42 @@
+"""Source ``crash-info-note``: the xen_phys_start word of XEN_ELFNOTE_CRASH_INFO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.evidence.api import Evidence, Silence, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.evidence.case import Case
+
+NAME: Final = "crash-info-note"
+_WORD: Final = 8
+
+
+def _examine(case: Case) -> Iterator[Evidence | Silence]:
+    info = case.vmcore.crash_info
+    if info is None:
+        yield Silence(source=NAME, reason="the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
+    elif not info.has_phys_start_word:
+        count = len(info.words)
+        reason = f"this {count}-word form of the note has no xen_phys_start (before Xen 3.3)"
+        yield Silence(source=NAME, reason=reason)
+    elif info.xen_phys_start is None:
+        where = info.word_offset(_WORD)
+        yield Silence(source=NAME, reason=f"word 8 at file offset {where:#x} is 0: not recorded")
+    else:
+        yield Evidence(
+            source=NAME,
+            xen_phys_start=info.xen_phys_start,
+            strength="recorded",
+            basis=f"word 8 of {len(info.words)}, at file offset {info.word_offset(_WORD):#x}",
+        )
+
+
+SOURCE: Final = Source(
+    NAME,
+    "The xen_phys_start word of XEN_ELFNOTE_CRASH_INFO; zero or missing is 'not recorded'.",
+    _examine,
+)

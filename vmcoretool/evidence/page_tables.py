@@ -1,0 +1,84 @@
+"""Source ``page-tables``: from each saved CPU's cr3 into the image window.
+
+The tables that were in use when the host died map the hypervisor where it really is.  The base
+follows from nearly all mapped pages of the window agreeing on it; see ``vmcoretool.xen.image``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.errors import TranslationFault
+from vmcoretool.evidence.api import Evidence, Silence, Source
+from vmcoretool.paging.x86_64 import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.evidence.case import Case
+    from vmcoretool.xen.image import Image
+    from vmcoretool.xen.survey import Sighting
+
+NAME: Final = "page-tables"
+_SHOWN: Final = 3
+
+
+def _examine(case: Case) -> Iterator[Evidence | Silence]:
+    survey = case.survey
+    for sighting in survey.sightings:
+        yield _evidence(case, sighting)
+    if not survey.sightings:
+        if not case.roots:
+            yield Silence(source=NAME, reason="no note saved a cr3")
+            return
+        reason = "; ".join(survey.faults[:_SHOWN])
+        more = len(survey.faults) - _SHOWN
+        yield Silence(source=NAME, reason=f"{reason}; and {more} more" if more > 0 else reason)
+
+
+def _evidence(case: Case, sighting: Sighting) -> Evidence:
+    image = sighting.image
+    names = "; ".join(root.name for root in sighting.roots[:_SHOWN])
+    more = len(sighting.roots) - _SHOWN
+    names += f" and {more} more tables" if more > 0 else ""
+    start = image.layout.virt_start
+    if not image.layout.relocatable:
+        basis = f"{names}: the image lies in the direct map at {start:#x}; {image.anchors[0]}"
+        return Evidence(
+            source=NAME,
+            xen_phys_start=None,
+            strength="derived",
+            basis=basis,
+            steps=tuple(map(str, image.steps)),
+        )
+    basis = (
+        f"{names}: {image.agreeing} of {image.mapped} mapped image pages lie at "
+        f"{image.base:#x} + (vaddr - {start:#x}); {'; '.join(image.anchors)}"
+    )
+    return Evidence(
+        source=NAME,
+        xen_phys_start=image.base,
+        strength="derived",
+        basis=basis,
+        steps=_steps(case, image),
+    )
+
+
+def _steps(case: Case, image: Image) -> tuple[str, ...]:
+    # one walk in full, to an address of the image that a reader can check by hand
+    target = image.runs[0].vaddr
+    if case.pgd_l4 is not None and image.maddr_of(case.pgd_l4) is not None:
+        target = case.pgd_l4
+    try:
+        done = walk(case.vmcore.memory, image.root, target)
+    except TranslationFault as error:
+        return (error.what,)
+    sums = f"{done.maddr:#x} - ({target:#x} - {image.layout.virt_start:#x}) = {image.base:#x}"
+    return (*map(str, done.steps), f"{target:#x} is at {done.maddr:#x}", sums)
+
+
+SOURCE: Final = Source(
+    NAME,
+    "From each saved CPU's cr3 into the image window: nearly all mapped pages agree on a base.",
+    _examine,
+)

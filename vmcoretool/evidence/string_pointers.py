@@ -1,0 +1,60 @@
+"""Source ``string-pointers``: the five string addresses in XEN_ELFNOTE_CRASH_INFO.
+
+They are machine addresses of text inside the image in every version, written by the hypervisor
+while it died; where page tables show an image, it must be the one that holds these strings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.evidence.api import Evidence, Silence, Source
+from vmcoretool.notes.crash_info import STRING_WORDS
+from vmcoretool.xen.version import read_string
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.addresses import Maddr
+    from vmcoretool.evidence.case import Case
+
+NAME: Final = "string-pointers"
+
+
+def _examine(case: Case) -> Iterator[Evidence | Silence]:
+    info = case.vmcore.crash_info
+    if info is None:
+        yield Silence(source=NAME, reason="the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
+        return
+    readable = [at for at in info.strings if read_string(case.vmcore.memory, at) is not None]
+    if len(readable) < len(STRING_WORDS):
+        count = len(STRING_WORDS) - len(readable)
+        reason = f"{count} of the 5 addresses in the note hold no printable text in this dump"
+        yield Silence(source=NAME, reason=reason)
+        return
+    for sighting in case.survey.sightings:
+        image = sighting.image
+        if all(image.vaddr_of(at) is not None for at in readable):
+            yield _evidence(readable, image.base if image.layout.relocatable else None)
+            return
+    reason = "the note's 5 strings are readable, but no image that page tables show holds them"
+    yield Silence(source=NAME, reason=reason)
+
+
+def _evidence(pointers: list[Maddr], base: Maddr | None) -> Evidence:
+    steps = tuple(f"{name} at {at:#x}" for name, at in zip(STRING_WORDS, pointers, strict=True))
+    low, high = min(pointers), max(pointers)
+    return Evidence(
+        source=NAME,
+        xen_phys_start=base,
+        strength="suggested",
+        basis=f"all 5 strings of the note are text inside that image ({low:#x} to {high:#x})",
+        steps=steps,
+    )
+
+
+SOURCE: Final = Source(
+    NAME,
+    "The five string addresses of CRASH_INFO are text inside the image.",
+    _examine,
+)

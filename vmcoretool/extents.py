@@ -1,0 +1,60 @@
+"""Sorted, disjoint ranges of machine memory, searched by bisection."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from vmcoretool.addresses import Extent, Maddr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class ExtentMap:
+    """An immutable set of machine addresses, kept as sorted disjoint half-open ranges.
+
+    Touching and overlapping ranges are merged, so a gap between two extents is never empty.
+    """
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        """Build the map from (start, end) pairs in any order; empty pairs count for nothing."""
+        self._starts = array("Q")
+        self._ends = array("Q")
+        for start, end in sorted(ranges):
+            if start >= end:
+                continue
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(end, self._ends[-1])
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Extent]:
+        for start, end in zip(self._starts, self._ends, strict=True):
+            yield Extent(Maddr(start), Maddr(end))
+
+    def __contains__(self, maddr: int) -> bool:
+        at = bisect_right(self._starts, maddr) - 1
+        return at >= 0 and maddr < self._ends[at]
+
+    @property
+    def total(self) -> int:
+        """Bytes in all extents together."""
+        return sum(self._ends) - sum(self._starts)
+
+    @property
+    def page_count(self) -> int:
+        """4 KiB frames of which at least one byte lies in an extent, each counted once."""
+        count, last = 0, -1
+        for start, end in zip(self._starts, self._ends, strict=True):
+            first = max(start >> 12, last + 1)
+            last = (end - 1) >> 12
+            count += last - first + 1
+        return count

@@ -1,0 +1,125 @@
+"""What an inspection has to tell besides its result: stable codes, each with cause and cure.
+
+The table of all codes is :data:`CODES`; ``docs/findings.md`` is generated from it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Level = Literal["info", "warning", "error"]
+
+
+class Finding(NamedTuple):
+    """One thing worth telling: ``message`` says what was seen, ``advice`` what to do."""
+
+    level: Level
+    code: str
+    message: str
+    advice: str
+
+
+class Code(NamedTuple):
+    """One row of the table of codes: its usual level, cause and cure."""
+
+    code: str
+    level: Level
+    cause: str
+    cure: str
+
+
+CODES: Final[tuple[Code, ...]] = (
+    Code(
+        "truncated",
+        "error",
+        "The file ends before the data its headers describe: a full disk, an interrupted copy.",
+        "Copy the dump again and compare sizes; what is left is still inspected.",
+    ),
+    Code(
+        "headers-odd",
+        "warning",
+        "A header field has a value no writer uses; the usual value was assumed.",
+        "Compare a checksum with the original if the dump was copied.",
+    ),
+    Code(
+        "note-damaged",
+        "warning",
+        "An ELF note's header contradicts the notes around it, or its payload has no known shape.",
+        "Nothing, if the address is verified: page tables do not depend on that note.",
+    ),
+    Code(
+        "notes-missing",
+        "warning",
+        "The dump carries no XEN_ELFNOTE_CRASH_INFO note.",
+        "Paste the command as printed: crash cannot learn the address without the option.",
+    ),
+    Code(
+        "xen-phys-start-not-recorded",
+        "warning",
+        "The CRASH_INFO note has no xen_phys_start (Xen 3.2, RHEL 5.2), or the word is zero.",
+        "Paste the command as printed: crash cannot learn the address without the option.",
+    ),
+    Code(
+        "xen-phys-start-wrong",
+        "error",
+        "Somebody recorded an address that the dump's own page tables refute.",
+        "Use the printed command, which carries the proven address; distrust the note.",
+    ),
+    Code(
+        "address-disputed",
+        "error",
+        "Two hypervisor images, or two records, contradict each other and nothing decides.",
+        "Read the candidates under Evidence; give the one you trust with --xen-phys-start.",
+    ),
+    Code(
+        "address-unproven",
+        "error",
+        "An address is recorded, but the page tables that could prove it are not in the dump.",
+        "Try the command; if crash reads nonsense, get a dump that was not filtered.",
+    ),
+    Code(
+        "address-unknown",
+        "error",
+        "Neither notes nor page tables in this dump tell where the hypervisor is.",
+        "Take 'Hypervisor code and data' from /proc/iomem of the same host and boot, if it is "
+        "still up, and give it with --xen-phys-start.",
+    ),
+    Code(
+        "idle-page-table-missing",
+        "warning",
+        "The page that holds idle_pg_table was left out of the dump.",
+        "Nothing here; crash may fail on addresses outside image and direct map.",
+    ),
+    Code(
+        "pgd-l4-wrong",
+        "warning",
+        "SYMBOL(pgd_l4) in VMCOREINFO_XEN does not lead to the idle page table of this image.",
+        "Nothing, if the address is verified: the table itself was found.",
+    ),
+    Code(
+        "cpu-not-saved",
+        "warning",
+        "A CPU's notes hold no registers: it did not answer when the others were stopped.",
+        "Look at that CPU first: it may be the one that hung.",
+    ),
+    Code(
+        "dom0-p2m-missing",
+        "warning",
+        "The note has no machine frame of dom0's p2m tree, which a dom0 session needs.",
+        "The hypervisor session does not need it.",
+    ),
+    Code(
+        "architecture-not-supported",
+        "warning",
+        "Page tables of this architecture are not walked, so nothing can be proved.",
+        "The notes are still decoded: see 'vmcoretool notes'.",
+    ),
+)
+
+_LEVELS: Final = {code.code: code.level for code in CODES}
+_CURES: Final = {code.code: code.cure for code in CODES}
+
+
+def finding(code: str, message: str, advice: str | None = None) -> Finding:
+    """A finding with its table's level, and its table's cure where no better one is given."""
+    return Finding(_LEVELS[code], code, message, _CURES[code] if advice is None else advice)

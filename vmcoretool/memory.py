@@ -1,0 +1,119 @@
+"""Machine memory of a dump: bytes, or a typed fault that names the first missing byte."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vmcoretool.addresses import PAGE_SIZE, Maddr
+from vmcoretool.errors import MemoryFault
+
+if TYPE_CHECKING:
+    from vmcoretool.extents import ExtentMap
+
+CACHE_PAGES: Final = 1024
+_U64: Final = struct.Struct("<Q")
+_TABLE: Final = struct.Struct("<512Q")
+
+
+class PageReader(Protocol):
+    """The one thing a container must get right: which bytes of machine memory it holds."""
+
+    @property
+    def present(self) -> ExtentMap:
+        """Machine memory whose data is in the dump."""
+
+    @property
+    def excluded(self) -> ExtentMap:
+        """Machine memory the dump describes but whose data it left out, or lost."""
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        """From 1 to ``size`` bytes at ``maddr``; b"" when that byte is not present.
+
+        A short answer says only that this piece of the file ends, not that memory does.
+        """
+
+
+class PhysicalMemory:
+    """Machine memory read by any address and size, with a small page cache.
+
+    x86 only as far as :meth:`read_u64` and :meth:`read_table` go: they are little-endian.
+    """
+
+    __slots__ = ("_cache", "pages")
+
+    def __init__(self, pages: PageReader) -> None:
+        self.pages = pages
+        self._cache: dict[int, bytes] = {}
+
+    def read(self, maddr: Maddr, size: int) -> bytes:
+        """Exactly ``size`` bytes at ``maddr``.
+
+        Raises:
+            MemoryFault: naming the first byte that the dump does not hold.
+        """
+        parts: list[bytes] = []
+        at = int(maddr)
+        while size > 0:
+            part = self._piece(at, size)
+            parts.append(part)
+            at += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_u64(self, maddr: Maddr) -> int:
+        """The little-endian 64-bit word at ``maddr``.
+
+        Raises:
+            MemoryFault: as :meth:`read`.
+        """
+        value: int = _U64.unpack(self.read(maddr, 8))[0]
+        return value
+
+    def read_table(self, maddr: Maddr) -> tuple[int, ...]:
+        """The 512 entries of the page-table page at ``maddr`` (rounded down to its page).
+
+        Raises:
+            MemoryFault: as :meth:`read`.
+        """
+        return _TABLE.unpack(self.read(Maddr(maddr & -PAGE_SIZE), PAGE_SIZE))
+
+    def read_c_string(self, maddr: Maddr, limit: int) -> bytes | None:
+        """The bytes at ``maddr`` up to a NUL, without it; None when no NUL within ``limit``.
+
+        Raises:
+            MemoryFault: the memory ends before a NUL was found.
+        """
+        text = b""
+        at = int(maddr)
+        while len(text) <= limit:
+            piece = self._piece(at, PAGE_SIZE - at % PAGE_SIZE)
+            end = piece.find(b"\0")
+            if end >= 0:
+                text += piece[:end]
+                return text if len(text) <= limit else None
+            text += piece
+            at += len(piece)
+        return None
+
+    def _piece(self, at: int, size: int) -> bytes:
+        # 1 to size bytes at a place, through the cache when they lie in one page.
+        start = at & -PAGE_SIZE
+        if at + size <= start + PAGE_SIZE:
+            page = self._cache.get(start) or self._fill(start)
+            if page:
+                return page[at - start : at - start + size]
+        piece = self.pages.read_at(at, size)
+        if not piece:
+            raise MemoryFault(Maddr(at), excluded=at in self.pages.excluded)
+        return piece
+
+    def _fill(self, start: int) -> bytes:
+        # Takes a whole page into the cache; b"" where only part of it is present.
+        page = self.pages.read_at(start, PAGE_SIZE)
+        if len(page) < PAGE_SIZE:
+            return b""
+        if len(self._cache) >= CACHE_PAGES:
+            del self._cache[next(iter(self._cache))]
+        self._cache[start] = page
+        return page

@@ -1,0 +1,1 @@
+"""ELF notes of a host vmcore: the walk, and one module for each payload."""

@@ -1,0 +1,1 @@
+"""Page-table walkers, one module for each kind of table."""

@@ -1,0 +1,1 @@
+"""An Inspection as text for people, or as JSON for programs."""

@@ -1,0 +1,169 @@
+"""An Inspection as the JSON object of schema ``vmcoretool/inspect/1``.
+
+Addresses are lower-case ``0x`` strings (not every JSON reader keeps 64-bit numbers), sizes and
+counts are numbers, unknown is null, an absent list is empty.  Output is ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from vmcoretool.extents import ExtentMap
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from vmcoretool.inspection import Inspection
+    from vmcoretool.notes.registers import CpuState
+    from vmcoretool.vmcore import Vmcore
+
+SCHEMA: Final = "vmcoretool/inspect/1"
+
+
+def inspection_json(inspection: Inspection) -> str:
+    """One line of JSON."""
+    return json.dumps(inspection_object(inspection), separators=(", ", ": "))
+
+
+def inspection_object(inspection: Inspection) -> dict[str, Any]:
+    """The object that docs/inspect.schema.json describes."""
+    host = inspection.kind == "xen-host"
+    return {
+        "schema": SCHEMA,
+        "dump": _dump(inspection.vmcore),
+        "kind": inspection.kind,
+        "xen": _xen(inspection) if host else None,
+        "relocation": _relocation(inspection) if host else None,
+        "idle_page_table": _idle_page_table(inspection),
+        "dom0": _dom0(inspection) if host else None,
+        "cpus": [_cpu(cpu) for cpu in inspection.vmcore.cpus] if host else [],
+        "domains": [],
+        "namelists": [
+            {
+                "path": printable(path),
+                "target": target,
+                "match": "undecided",
+                "reasons": ["not compared with the dump"],
+                "dwarf": None,
+            }
+            for path, target in inspection.namelists
+        ],
+        "commands": [
+            {
+                "target": command.target,
+                "argv": [_text(word) for word in command.argv],
+                "shell": _text(command.shell()),
+                "ready": command.ready,
+                "requires_option": command.requires_option,
+                "caveats": list(command.caveats),
+            }
+            for command in inspection.commands
+        ],
+        "findings": [found._asdict() for found in inspection.findings],
+    }
+
+
+def _address(value: int | None) -> str | None:
+    return None if value is None else f"{value:#x}"
+
+
+def _text(word: str) -> str:
+    # A file name may hold bytes that are no UTF-8; JSON cannot carry them, so they are escaped.
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _dump(vmcore: Vmcore) -> dict[str, Any]:
+    container = vmcore.container
+    pages = container.pages
+    described = ExtentMap([*pages.present, *pages.excluded])
+    info = vmcore.crash_info
+    return {
+        "paths": [_text(path) for path in vmcore.paths],
+        "format": container.format,
+        "layers": [],
+        "architecture": vmcore.architecture,
+        "word_size": info.word_size if info else container.machine.word_size,
+        "byte_order": container.machine.byte_order,
+        "size": vmcore.source.size,
+        "complete": container.complete,
+        "extents": [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in described],
+        "pages": {
+            "present": pages.present.page_count,
+            "excluded": pages.excluded.page_count,
+        },
+    }
+
+
+def _xen(inspection: Inspection) -> dict[str, Any]:
+    version = inspection.version
+    return {
+        "version": version.text if version else None,
+        "major": version.major if version else None,
+        "minor": version.minor if version else None,
+        "extra": version.extra if version else None,
+        "changeset": version.changeset if version else None,
+        "compiler": version.compiler if version else None,
+        "compile_date": version.compile_date if version else None,
+        "build_id": None,
+        "command_line": None,
+        "virt_start": _address(inspection.virt_start),
+        "crashed_cpu": None,
+        "panic": None,
+    }
+
+
+def _relocation(inspection: Inspection) -> dict[str, Any]:
+    verdict = inspection.verdict
+    return {
+        "status": verdict.status,
+        "xen_phys_start": _address(verdict.xen_phys_start),
+        "evidence": [
+            {
+                "source": one.source,
+                "xen_phys_start": _address(one.xen_phys_start),
+                "strength": one.strength,
+                "basis": one.basis,
+                "steps": list(one.steps),
+            }
+            for one in verdict.evidence
+        ],
+        "silent": [{"source": one.source, "reason": one.reason} for one in verdict.silent],
+    }
+
+
+def _idle_page_table(inspection: Inspection) -> dict[str, Any] | None:
+    idle = inspection.idle_page_table
+    if idle is None:
+        return None
+    return {
+        "symbol": idle.symbols[0],
+        "symbols": list(idle.symbols),
+        "alias": "pgd_l4",
+        "vaddr": f"{idle.vaddr:#x}",
+        "maddr": f"{idle.maddr:#x}",
+        "levels": 4,
+        "proven": idle.proven,
+        "proof": idle.proof,
+    }
+
+
+def _dom0(inspection: Inspection) -> dict[str, Any]:
+    info = inspection.vmcore.crash_info
+    linux = inspection.vmcore.vmcoreinfo_linux
+    return {
+        "release": linux.entries.get("OSRELEASE") if linux else None,
+        "build_id": linux.entries.get("BUILD-ID") if linux else None,
+        "p2m_mfn": _address(info.dom0_p2m_mfn) if info else None,
+        "vmcoreinfo_source": "headers" if linux else None,
+    }
+
+
+def _cpu(cpu: CpuState) -> dict[str, Any]:
+    rip = cpu.registers.get("rip", cpu.registers.get("eip"))
+    return {
+        "cpu": cpu.cpu,
+        "crashed": None,
+        "rip": _address(rip) if cpu.saved else None,
+        "cr3": _address(cpu.cr3) if cpu.cr3 else None,
+        "context": None,
+    }

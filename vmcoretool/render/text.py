@@ -1,0 +1,147 @@
+"""An Inspection as text that a person can act on at 3 a.m."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.inspection import Inspection
+
+_COLOURS: Final = {
+    "verified": "32",
+    "not-relocatable": "32",
+    "reported": "33",
+    "disputed": "31",
+    "unknown": "31",
+    "error": "31",
+    "warning": "33",
+}
+_KINDS: Final = {
+    "xen-host": "crash dump of a Xen host",
+    "xen-domain": "dump of a single Xen guest, not of a Xen host",
+    "linux": "dump of a native Linux kernel, not of a Xen host",
+    "unknown": "memory dump without any trace of Xen",
+}
+_MEANINGS: Final = {
+    "verified": "proved from the dump's own page tables",
+    "not-relocatable": "this hypervisor does not move itself: crash needs no option",
+    "reported": "recorded in the dump, but nothing in it proves the value",
+    "disputed": "what is recorded and what memory shows differ",
+    "unknown": "neither notes nor memory tell",
+}
+
+
+def inspection_text(inspection: Inspection, *, verbose: bool = False, colour: bool = False) -> str:
+    """The whole answer, in lines of printable ASCII, and colour where asked for."""
+    lines = list(_head(inspection))
+    if inspection.kind == "xen-host":
+        lines += _host(inspection, verbose=verbose, colour=colour)
+    elif inspection.kind == "linux":
+        lines += ["", "  Open it with:  crash VMLINUX " + printable(inspection.vmcore.paths[0])]
+    lines += _findings(inspection, colour=colour)
+    return "\n".join(lines)
+
+
+def _paint(word: str, key: str, *, colour: bool) -> str:
+    return f"\x1b[1;{_COLOURS[key]}m{word}\x1b[0m" if colour and key in _COLOURS else word
+
+
+def _size(size: int) -> str:
+    value, unit = float(size), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{size} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def _head(inspection: Inspection) -> Iterator[str]:
+    vmcore = inspection.vmcore
+    yield f"{printable(' '.join(vmcore.paths))}: {_KINDS[inspection.kind]}"
+    yield ""
+    pages = vmcore.container.pages
+    whole = "complete" if vmcore.container.complete else "CUT SHORT"
+    excluded = pages.excluded.page_count
+    left_out = f", {excluded} pages left out" if excluded else ""
+    yield (
+        f"  Dump       {vmcore.container.format}, {vmcore.architecture}, "
+        f"{_size(vmcore.source.size)}, {whole}; {pages.present.page_count} pages{left_out}"
+    )
+
+
+def _host(inspection: Inspection, *, verbose: bool, colour: bool) -> Iterator[str]:
+    yield from _identity(inspection)
+    yield ""
+    yield from _address(inspection, colour=colour)
+    yield ""
+    yield from _evidence(inspection, verbose=verbose)
+    yield ""
+    yield "Commands"
+    for command in inspection.commands:
+        yield f"  {command.target}"
+        yield f"    {command.display()}"
+        yield from (f"      - {caveat}" for caveat in command.caveats)
+
+
+def _identity(inspection: Inspection) -> Iterator[str]:
+    vmcore = inspection.vmcore
+    version = inspection.version
+    if version is None:
+        yield "  Xen        version not recorded"
+    else:
+        yield f"  Xen        {version.text}"
+        built = [part for part in (version.compile_date, version.compiler) if part]
+        if built:
+            yield f"  built      {', '.join(built)}"
+        if version.changeset:
+            yield f"  changeset  {version.changeset}"
+    saved = sum(cpu.saved for cpu in vmcore.cpus)
+    yield f"  CPUs       {len(vmcore.cpus)}, registers saved of {saved}"
+    info = vmcore.crash_info
+    if info and info.dom0_p2m_mfn is not None:
+        yield f"  dom0       p2m tree at mfn {info.dom0_p2m_mfn:#x}"
+
+
+def _address(inspection: Inspection, *, colour: bool) -> Iterator[str]:
+    verdict = inspection.verdict
+    status = _paint(verdict.status.upper(), verdict.status, colour=colour)
+    start = "-" if verdict.xen_phys_start is None else f"{verdict.xen_phys_start:#x}"
+    yield f"xen_phys_start  {start}  {status}: {_MEANINGS[verdict.status]}"
+    idle = inspection.idle_page_table
+    if idle is None:
+        yield "idle_pg_table   unknown"
+        return
+    names = " = ".join((*idle.symbols[1:], "pgd_l4"))
+    yield f"idle_pg_table   vaddr {idle.vaddr:#x}, maddr {idle.maddr:#x}  (= {names})"
+    if not idle.proven:
+        yield f"                {idle.proof}"
+
+
+def _evidence(inspection: Inspection, *, verbose: bool) -> Iterator[str]:
+    verdict = inspection.verdict
+    yield "Evidence"
+    for one in verdict.evidence:
+        against = "  AGAINST" if one in verdict.contradicting else ""
+        value = "not relocated" if one.xen_phys_start is None else f"{one.xen_phys_start:#x}"
+        yield f"  {one.source:<16} {value:<13} {one.strength}{against}"
+        yield from (f"      {part}" for part in one.basis.split("; "))
+        if verbose:
+            yield from (f"      {step}" for step in one.steps)
+    for silence in verdict.silent:
+        yield f"  {silence.source:<16} silent: {silence.reason}"
+
+
+def _findings(inspection: Inspection, *, colour: bool) -> Iterator[str]:
+    if not inspection.findings:
+        return
+    yield ""
+    yield "Findings"
+    for found in inspection.findings:
+        level = _paint(found.level, found.level, colour=colour)
+        yield f"  {level} [{found.code}] {found.message}"
+        if found.advice:
+            yield f"      -> {found.advice}"

@@ -1,0 +1,117 @@
+"""Bytes of a dump by position: ``pread``, never a cursor and never a map.
+
+A mapped file that shrinks kills the process with SIGBUS; ``pread`` just comes back short.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final, Protocol
+
+from vmcoretool.addresses import MIB
+from vmcoretool.errors import FormatError
+
+SPOOL_CHUNK: Final = MIB
+SPOOL_RESERVE: Final = 256 * MIB
+"""Free space that spooling a stream leaves on the disk of the temporary folder."""
+
+
+class ByteSource(Protocol):
+    """Read-only bytes with a size; short reads happen only at the end."""
+
+    @property
+    def path(self) -> str:
+        """The name the user gave."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes when it was opened."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where the file ends."""
+
+    def close(self) -> None:
+        """Give the file back."""
+
+
+class FileSource:
+    """A regular file or block device, opened read-only."""
+
+    __slots__ = ("_fd", "path", "size")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        self.size = os.lseek(fd, 0, os.SEEK_END)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where the file ends.
+
+        Raises:
+            OSError: the operating system could not read.
+        """
+        if offset >= self.size:
+            return b""
+        data = os.pread(self._fd, size, offset)
+        while 0 < len(data) < size:  # a signal or a network file system may cut a read short
+            more = os.pread(self._fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def close(self) -> None:
+        """Close the file; further reads raise OSError."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def open_source(path: str) -> FileSource:
+    """Open ``path`` for reading; ``-`` is standard input, and a pipe is spooled to a file.
+
+    Raises:
+        OSError: missing, a folder, no permission, or no space to spool a stream.
+        FormatError: the stream is larger than the free space of the temporary folder.
+    """
+    fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(fd).st_mode
+        _refuse_folder(path, mode)
+        if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+            return FileSource(path, fd)
+        spooled = _spool(path, fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return FileSource(path, spooled)
+
+
+def _refuse_folder(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+
+
+def _spool(path: str, fd: int) -> int:
+    # A stream cannot be read by position: copy it to an unnamed file, never filling the disk.
+    import shutil  # noqa: PLC0415 - a cost only streams should pay
+    import tempfile  # noqa: PLC0415
+
+    folder = tempfile.gettempdir()
+    room = shutil.disk_usage(folder).free - SPOOL_RESERVE
+    with tempfile.TemporaryFile(dir=folder) as spool:
+        total = 0
+        while chunk := os.read(fd, SPOOL_CHUNK):
+            total += len(chunk)
+            if total > room:
+                raise FormatError(
+                    f"the stream is larger than the {max(room, 0) // MIB} MiB free in {folder}",
+                    path=path,
+                    cure="save it to a file, or point TMPDIR to a larger disk",
+                )
+            spool.write(chunk)
+        spool.flush()
+        return os.dup(spool.fileno())

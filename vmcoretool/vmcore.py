@@ -1,0 +1,151 @@
+"""One open dump: container, machine memory and decoded notes as one value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from vmcoretool.containers import open_container
+from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
+from vmcoretool.errors import UnsupportedFormatError
+from vmcoretool.findings import Finding, finding
+from vmcoretool.memory import PhysicalMemory
+from vmcoretool.notes.crash_info import CrashInfo, parse_crash_info
+from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, Note, walk_notes
+from vmcoretool.notes.registers import CpuState, cpu_states
+from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
+from vmcoretool.source import open_source
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from vmcoretool.containers.api import Container
+    from vmcoretool.source import ByteSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vmcore:
+    """An open dump; use it as a context manager, or call :meth:`close`.
+
+    Attributes:
+        paths: the files, as the user named them.
+        source: their bytes.
+        container: format, machine and completeness.
+        memory: machine memory: ``memory.read(maddr, size)``.
+        notes: every ELF note, in file order.
+        crash_info: the first readable XEN_ELFNOTE_CRASH_INFO, or None.
+        cpus: what the notes saved of each CPU.
+        vmcoreinfo_xen: the hypervisor's VMCOREINFO, or None.
+        vmcoreinfo_linux: Linux's VMCOREINFO from the headers, or None.
+        findings: what was odd in headers and notes.
+    """
+
+    paths: tuple[str, ...]
+    source: ByteSource
+    container: Container
+    memory: PhysicalMemory
+    notes: tuple[Note, ...]
+    crash_info: CrashInfo | None
+    cpus: tuple[CpuState, ...]
+    vmcoreinfo_xen: VmcoreInfo | None
+    vmcoreinfo_linux: VmcoreInfo | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def architecture(self) -> str:
+        """The hypervisor's architecture; note words beat e_machine, which may be dom0's.
+
+        A 32-bit dom0 on a 64-bit Xen can leave EM_386 in headers around 64-bit notes.
+        """
+        machine = self.container.machine
+        if machine.e_machine in (EM_386, EM_X86_64) and self.crash_info:
+            return "x86_64" if self.crash_info.word_size == 8 else "i386"
+        return machine.architecture
+
+    def close(self) -> None:
+        """Close the file; memory that was not read yet can no longer be."""
+        self.source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_vmcore(*paths: str | os.PathLike[str], format_name: str | None = None) -> Vmcore:
+    """Open a dump and decode its headers and notes; memory is read when asked for.
+
+    Args:
+        paths: the dump; ``-`` is standard input.  Several paths are the parts of a split set.
+        format_name: a name from ``vmcoretool formats``, to skip recognition.
+
+    Raises:
+        OSError: the operating system refused.
+        UnknownFormatError: not a dump.
+        UnsupportedFormatError: a dump of a kind that is not read.
+        FormatError: a dump whose headers are damaged beyond use.
+    """
+    names = tuple(os.fspath(path) for path in paths)
+    if len(names) != 1:
+        raise UnsupportedFormatError(
+            f"{len(names)} files given as one dump, but no format read here comes in parts",
+            path=names[0] if names else "",
+        )
+    source = open_source(names[0])
+    try:
+        return read_vmcore(source, format_name=format_name)
+    except BaseException:
+        source.close()
+        raise
+
+
+def read_vmcore(source: ByteSource, *, format_name: str | None = None) -> Vmcore:
+    """Like :func:`open_vmcore`, from bytes that are no file of their own; closes nothing."""
+    container = open_container(source, format_name=format_name)
+    order = container.machine.byte_order
+    findings = list(container.findings)
+    notes: list[Note] = []
+    for blob in container.note_blobs:
+        found, troubles = walk_notes(blob.data, blob.offset, order)
+        notes.extend(found)
+        findings.extend(troubles)
+    infos: list[CrashInfo] = []
+    texts: dict[str, VmcoreInfo] = {}
+    for note in notes:
+        if (note.owner, note.type) == ("Xen", XEN_ELFNOTE_CRASH_INFO):
+            info = parse_crash_info(note, order, ia64=container.machine.e_machine == EM_IA_64)
+            if info:
+                infos.append(info)
+            else:
+                findings.append(_unreadable(note))
+        elif note.type == 0 and note.owner in ("VMCOREINFO", "VMCOREINFO_XEN"):
+            texts.setdefault(note.owner, parse_vmcoreinfo(note))
+    return Vmcore(
+        paths=(source.path,),
+        source=source,
+        container=container,
+        memory=PhysicalMemory(container.pages),
+        notes=tuple(notes),
+        crash_info=infos[0] if infos else None,
+        cpus=cpu_states(notes, order),
+        vmcoreinfo_xen=texts.get("VMCOREINFO_XEN"),
+        vmcoreinfo_linux=texts.get("VMCOREINFO"),
+        findings=tuple(findings),
+    )
+
+
+def _unreadable(note: Note) -> Finding:
+    return finding(
+        "note-damaged",
+        f"XEN_ELFNOTE_CRASH_INFO at file offset {note.offset:#x}: "
+        f"{len(note.desc)} bytes is a length no Xen wrote",
+    )
