@@ -13,6 +13,7 @@ import struct
 from array import array
 from bisect import bisect_right
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import MADDR_LIMIT, MIB, FileOffset
@@ -22,7 +23,7 @@ from vmcoretool.extents import ExtentMap
 from vmcoretool.findings import Finding, finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from vmcoretool.source import ByteSource
 
@@ -42,21 +43,18 @@ class _Layout(NamedTuple):
     ehdr_size: int
     phdr: str
     phdr_size: int
+    segment: tuple[int, int, int, int]  # which words of a program header make a _Segment
     sh_info: int
 
 
 _LAYOUTS: Final = {
-    1: _Layout("HHIIIIIHHH", 52, "IIIIIIII", 32, 28),
-    2: _Layout("HHIQQQIHHH", 64, "IIQQQQQQ", 56, 44),
+    1: _Layout("HHIIIIIHHH", 52, "IIIIIIII", 32, (1, 3, 4, 5), 28),
+    2: _Layout("HHIQQQIHHH", 64, "IIQQQQQQ", 56, (2, 4, 5, 6), 44),
 }
 
 
-class _Segment(NamedTuple):
-    type: int
-    offset: int
-    paddr: int
-    filesz: int
-    memsz: int
+# p_offset, p_paddr, p_filesz, p_memsz; a plain tuple, as there may be 10^5 of them
+_Segment = tuple[int, int, int, int]
 
 
 class _Header(NamedTuple):
@@ -77,13 +75,7 @@ def _open(source: ByteSource) -> Container:
     head = source.pread(_HEAD, 0)
     header = _read_header(head)
     findings: list[Finding] = []
-    loads: list[_Segment] = []
-    note_segments: list[_Segment] = []
-    for segment in _segments(source, head, header, findings):
-        if segment.type == PT_LOAD:
-            loads.append(segment)
-        elif segment.type == PT_NOTE:
-            note_segments.append(segment)
+    loads, note_segments = _segments(source, head, header, findings)
     if not loads and not note_segments:
         raise FormatError(
             "no PT_LOAD and no PT_NOTE program header: nothing of a dump is left in this file",
@@ -132,7 +124,8 @@ def _read_header(head: bytes) -> _Header:
 
 def _segments(
     source: ByteSource, head: bytes, header: _Header, findings: list[Finding]
-) -> Iterator[_Segment]:
+) -> tuple[list[_Segment], list[_Segment]]:
+    # The PT_LOADs and the PT_NOTEs, in the order of the table.
     size = header.layout.phdr_size
     if header.phentsize != size:
         message = f"e_phentsize is {header.phentsize}: {size} assumed"
@@ -147,15 +140,19 @@ def _segments(
     if there < count:
         message = f"the file holds {there} of {count} program headers"
         findings.append(finding("truncated", message))
-    unpacker = struct.Struct(header.order + header.layout.phdr)
+    rows = struct.Struct(header.order + header.layout.phdr)
+    segment = itemgetter(*header.layout.segment)
+    loads: list[_Segment] = []
+    notes: list[_Segment] = []
     for first in range(0, there, _CHUNK_PHDRS):
         wanted = min(_CHUNK_PHDRS, there - first) * size
         data = _from_head(source, head, header.phoff + first * size, wanted)
-        for words in unpacker.iter_unpack(data[: len(data) - len(data) % size]):
-            if size == 56:  # Elf64_Phdr: type flags offset vaddr paddr filesz memsz align
-                yield _Segment(words[0], words[2], words[4], words[5], words[6])
-            else:  # Elf32_Phdr: type offset vaddr paddr filesz memsz flags align
-                yield _Segment(words[0], words[1], words[3], words[4], words[5])
+        for row in rows.iter_unpack(data[: len(data) - len(data) % size]):
+            if row[0] == PT_LOAD:
+                loads.append(segment(row))
+            elif row[0] == PT_NOTE:
+                notes.append(segment(row))
+    return loads, notes
 
 
 def _phnum(source: ByteSource, header: _Header) -> int:
@@ -179,10 +176,10 @@ def _note_blobs(
     source: ByteSource, head: bytes, segments: list[_Segment], findings: list[Finding]
 ) -> Iterator[NoteBlob]:
     room = MAX_NOTE_BYTES
-    for segment in segments:
-        there = min(segment.filesz, max(source.size - segment.offset, 0))
-        if there < segment.filesz:
-            message = f"the file holds {there} of {segment.filesz} bytes of notes"
+    for offset, _, filesz, _ in segments:
+        there = min(filesz, max(source.size - offset, 0))
+        if there < filesz:
+            message = f"the file holds {there} of {filesz} bytes of notes"
             findings.append(finding("truncated", message))
         if there > room:
             message = f"more than {MAX_NOTE_BYTES // MIB} MiB of notes: the rest is ignored"
@@ -190,26 +187,27 @@ def _note_blobs(
         there = min(there, room)
         room -= there
         if there:
-            data = _from_head(source, head, segment.offset, there)
-            yield NoteBlob(data, FileOffset(segment.offset))
+            yield NoteBlob(_from_head(source, head, offset, there), FileOffset(offset))
 
 
 def _usable(loads: list[_Segment], header: _Header, findings: list[Finding]) -> list[_Segment]:
     # Segments with a physical address x86 can have; all-ones means "none" (/proc/kcore).
     nowhere = (1 << 64) - 1 if header.layout.phdr_size == 56 else (1 << 32) - 1
-    if len(loads) > 1 and not any(load.paddr for load in loads):
+    highest = max((paddr for _, paddr, _, _ in loads), default=0)
+    if len(loads) > 1 and highest == 0:
         message = "every PT_LOAD has p_paddr 0: machine memory cannot be found in this file"
         findings.append(finding("headers-odd", message))
         return []
+    if highest < min(MADDR_LIMIT, nowhere):
+        return loads
     usable: list[_Segment] = []
     for load in loads:
-        if load.paddr == nowhere:
-            continue
-        if load.paddr >= MADDR_LIMIT:
-            message = f"a PT_LOAD at {load.paddr:#x}, beyond any machine address, is ignored"
+        paddr = load[1]
+        if paddr < min(MADDR_LIMIT, nowhere):
+            usable.append(load)
+        elif paddr != nowhere:
+            message = f"a PT_LOAD at {paddr:#x}, beyond any machine address, is ignored"
             findings.append(finding("headers-odd", message))
-            continue
-        usable.append(load)
     return usable
 
 
@@ -220,28 +218,30 @@ class _ElfPages:
 
     def __init__(self, source: ByteSource, loads: list[_Segment], findings: list[Finding]) -> None:
         self._source = source
-        self._starts = array("Q")
-        self._ends = array("Q")
-        self._offsets = array("Q")
+        size = source.size
         pieces: list[tuple[int, int, int]] = []
-        described: list[tuple[int, int]] = []
+        without_data: list[tuple[int, int]] = []
         lost = 0
-        for load in loads:
-            filesz = min(load.filesz, MADDR_LIMIT - load.paddr)
-            there = min(filesz, max(source.size - load.offset, 0))
-            lost += filesz - there
+        for offset, paddr, filesz, memsz in loads:
+            there = filesz
+            if offset + filesz > size:
+                there = max(size - offset, 0) if offset < size else 0
+                lost += filesz - there
             if there:
-                pieces.append((load.paddr, load.paddr + there, load.offset))
-            described.append((load.paddr, min(load.paddr + max(load.memsz, filesz), MADDR_LIMIT)))
+                pieces.append((paddr, min(paddr + there, MADDR_LIMIT), offset))
+            if memsz > there or filesz > there:
+                end = min(paddr + max(memsz, filesz), MADDR_LIMIT)
+                without_data.append((paddr + there, end))
         if lost:
-            message = f"{lost} of {sum(load.filesz for load in loads)} bytes of memory are missing"
-            findings.append(finding("truncated", f"the file is cut short: {message}"))
-        for start, end, offset in _disjoint(pieces):
-            self._starts.append(start)
-            self._ends.append(end)
-            self._offsets.append(offset)
+            total = sum(filesz for _, _, filesz, _ in loads)
+            message = f"the file is cut short: {lost} of {total} bytes of memory are missing"
+            findings.append(finding("truncated", message))
+        placed = _disjoint(pieces)
+        self._starts = array("Q", [start for start, _, _ in placed])
+        self._ends = array("Q", [end for _, end, _ in placed])
+        self._offsets = array("Q", [offset for _, _, offset in placed])
         self.present = ExtentMap(zip(self._starts, self._ends, strict=True))
-        self.excluded = _subtract(ExtentMap(described), self.present)
+        self.excluded = _subtract(ExtentMap(without_data), self.present)
 
     def read_at(self, maddr: int, size: int) -> bytes:
         """As :meth:`vmcoretool.memory.PageReader.read_at`."""
@@ -252,12 +252,13 @@ class _ElfPages:
         return self._source.pread(size, self._offsets[at] + maddr - self._starts[at])
 
 
-def _disjoint(pieces: list[tuple[int, int, int]]) -> Iterable[tuple[int, int, int]]:
+def _disjoint(pieces: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     # Where segments overlap the first in the program header table wins, as in libkdumpfile.
+    placed = sorted(pieces)
+    if all(before[1] <= after[0] for before, after in pairwise(placed)):
+        return placed
     ranked = sorted((start, rank, end, offset) for rank, (start, end, offset) in enumerate(pieces))
-    if all(before[2] <= after[0] for before, after in pairwise(ranked)):
-        return [(start, end, offset) for start, _, end, offset in ranked]
-    return _sweep(ranked)
+    return list(_sweep(ranked))
 
 
 def _sweep(ranked: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int]]:
@@ -289,6 +290,8 @@ def _sweep(ranked: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, 
 
 def _subtract(whole: ExtentMap, part: ExtentMap) -> ExtentMap:
     # What of `whole` is not in `part`; both are sorted, so one pass does.
+    if not len(whole):
+        return whole
     gaps: list[tuple[int, int]] = []
     cuts = iter(part)
     cut = next(cuts, None)
