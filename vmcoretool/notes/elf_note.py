@@ -51,8 +51,6 @@ _KNOWN: Final[tuple[tuple[bytes, dict[int, tuple[int, ...]]], ...]] = (
     (b"VMCOREINFO", {0: ()}),
     (b"QEMU", {0: (440, 432)}),
 )
-_SMALLEST: Final = 32
-"""Bytes that the smallest of these notes takes, header and owner included."""
 _NAMES: Final = {
     ("CORE", NT_PRSTATUS): "NT_PRSTATUS",
     ("Xen", XEN_ELFNOTE_CRASH_INFO): "XEN_ELFNOTE_CRASH_INFO",
@@ -221,10 +219,9 @@ def _settle_end(
         return end, f"the file holds {left} of its {said} bytes"
     if following is not None:
         then = _skip_zeros(blob, _pad4(end))
-        # either this size or the header behind it is damaged; a usual size with room for a whole
-        # note behind it means the latter
-        another = header.usual_size and following - end >= _SMALLEST
-        if then < following and not another and not _Header(blob, then, words).sound:
+        # either this size or the header behind it is damaged: a usual size is believed
+        usual = header.usual_size
+        if then < following and not usual and not _Header(blob, then, words).sound:
             got = following - header.desc_start
             return following, f"n_descsz {said} ends where no note starts: {got} bytes taken"
     return end, ""
