@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
 
 from vmcoretool.containers import open_container
 from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
@@ -69,7 +68,7 @@ class Vmcore:
         """Close the file; memory that was not read yet can no longer be."""
         self.source.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Vmcore:  # noqa: PYI034 - Self is in typing from 3.11 on only
         return self
 
     def __exit__(
