@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-
 from vmcoretool.containers import open_container
 from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
 from vmcoretool.errors import UnsupportedFormatError

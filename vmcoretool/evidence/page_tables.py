@@ -38,7 +38,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 
 def _evidence(case: Case, sighting: Sighting) -> Evidence:
     image = sighting.image
-    names = "; ".join(root.name for root in sighting.roots[:_SHOWN])
+    names = ", ".join(root.name for root in sighting.roots[:_SHOWN])
     more = len(sighting.roots) - _SHOWN
     names += f" and {more} more tables" if more > 0 else ""
     start = image.layout.virt_start
