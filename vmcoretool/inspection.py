@@ -12,7 +12,7 @@ from vmcoretool.evidence.case import Case
 from vmcoretool.evidence.weigh import Verdict, weigh
 from vmcoretool.findings import Finding, finding
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
-from vmcoretool.xen.layouts import LAYOUTS, WINDOW_SIZE
+from vmcoretool.xen.idle_table import layout_of
 from vmcoretool.xen.version import XenVersion, read_version
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ def _virt_start(case: Case, verdict: Verdict) -> Vaddr | None:
 
 def _idle_page_table(case: Case, verdict: Verdict) -> IdlePageTable | None:
     for idle in case.idle_tables:
-        value = idle.base if idle.layout.relocatable else None
-        if value == verdict.xen_phys_start:
+        if idle.xen_phys_start == verdict.xen_phys_start:
             older = () if idle.layout.relocatable else ("idle_pg_table_4",)
             proof = f"slot 258 refers to it, and its tables lead from {idle.vaddr:#x} back to it"
             return IdlePageTable(
@@ -150,10 +149,10 @@ def _idle_page_table(case: Case, verdict: Verdict) -> IdlePageTable | None:
     start = verdict.xen_phys_start
     if start is None or case.pgd_l4 is None:
         return None
-    window = case.pgd_l4 & -WINDOW_SIZE
-    if all(window != layout.virt_start for layout in LAYOUTS):
+    layout = layout_of(case.pgd_l4)
+    if layout is None:
         return None
-    maddr = Maddr(case.pgd_l4 - window + start)
+    maddr = Maddr(case.pgd_l4 - layout.virt_start + start)
     proof = "not checked, its page is not in the dump: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"
     if maddr in case.vmcore.memory.pages.present:
         proof = "refuted by the page itself: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vmcoretool.notes.registers import obsolete_cr3
 from vmcoretool.paging.x86_64 import frame
-from vmcoretool.xen.image import NOT_RELOCATED_LIMIT, IdleTable, find_idle_table, idle_table_at
+from vmcoretool.xen.idle_table import (
+    NOT_RELOCATED_LIMIT,
+    IdleTable,
+    idle_table_at,
+    idle_table_of,
+)
 from vmcoretool.xen.layouts import NOT_RELOCATED
 from vmcoretool.xen.survey import Root, Survey, survey
 
@@ -94,7 +99,7 @@ class Case:
         found = [
             idle
             for sighting in self.survey.sightings
-            if (idle := find_idle_table(memory, sighting.image, self.pgd_l4))
+            if (idle := idle_table_of(memory, sighting.image, self.pgd_l4))
         ]
         if not found and self.pgd_l4 is not None:
             for claim in self.claims:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.evidence.case import Case
-    from vmcoretool.xen.image import IdleTable
+    from vmcoretool.xen.idle_table import IdleTable
 
 NAME: Final = "idle-page-table"
 
@@ -38,7 +38,7 @@ def _evidence(idle: IdleTable) -> Evidence:
     sums = f"{idle.maddr:#x} - ({idle.vaddr:#x} - {layout.virt_start:#x}) = {idle.base:#x}"
     return Evidence(
         source=NAME,
-        xen_phys_start=idle.base if layout.relocatable else None,
+        xen_phys_start=idle.xen_phys_start,
         strength="derived",
         basis=f"page {idle.maddr:#x} refers to itself in slot 258, and its own tables lead from "
         f"{idle.vaddr:#x} to it",

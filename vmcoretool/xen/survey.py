@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.errors import MemoryFault
 from vmcoretool.paging.x86_64 import frame
-from vmcoretool.xen.image import Image, find_images, find_not_relocated, image_slot
+from vmcoretool.xen.idle_table import find_not_relocated
+from vmcoretool.xen.image import Image, find_image, find_windows, image_slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,7 +90,9 @@ def _images(
         table = frame(upper.entry)
         try:
             if table not in by_upper:
-                by_upper[table] = find_images(memory, root.maddr, pgd_l4)
+                windows = find_windows(memory, upper)
+                found = (find_image(window, root.maddr, pgd_l4) for window in windows)
+                by_upper[table] = tuple(image for image in found if image)
             images = by_upper[table]
         except MemoryFault as error:
             fault = error
