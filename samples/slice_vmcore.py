@@ -3,10 +3,11 @@
 
     python3 samples/slice_vmcore.py VMCORE OUT [--keep 0xSTART-0xEND]...
 
-The slice holds what one inspection reads: page tables, the idle page table, the pages of the
-strings and symbols that the notes point to.  No code page of the hypervisor and no page of guest
-memory gets in, but for the level 4 tables that the CPUs were using; a page that the image maps
-executable is refused.  The ELF headers are written anew, the notes are copied byte by byte.
+The slice holds what one inspection needs: page tables, the idle page table, the pages of the
+strings and symbols that the notes point to, the console ring and the build-id.  No code page of
+the hypervisor and no page of guest memory gets in, but for the level 4 tables that the CPUs were
+using; a page that the image maps executable is refused.  The ELF headers are written anew, the
+notes are copied byte by byte.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ import dataclasses
 import struct
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vmcoretool import Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
+from vmcoretool import Extent, Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
+from vmcoretool.evidence.case import Case
 from vmcoretool.memory import PageReader, PhysicalMemory
 from vmcoretool.paging.x86_64 import walk
 from vmcoretool.render.notes import note_objects
+from vmcoretool.xen.search import image_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vmcoretool.xen.image import Image
 
 PAGE = 4096
 NX = 1 << 63
@@ -29,7 +38,7 @@ _PHDR = struct.Struct("<IIQQQQQQ")
 
 
 class _Recorder:
-    """A PageReader that remembers which pages were read."""
+    """A PageReader that remembers which pages were read one by one; searches read larger blocks."""
 
     def __init__(self, pages: PageReader) -> None:
         self.pages = pages
@@ -37,37 +46,55 @@ class _Recorder:
         self.present = pages.present
         self.excluded = pages.excluded
 
+    def stored(self) -> Iterable[Extent]:
+        return self.pages.stored()
+
     def read_at(self, maddr: int, size: int) -> bytes:
         data = self.pages.read_at(maddr, size)
-        if data:
+        if data and size <= PAGE:
             self.touched.update(range(maddr & -PAGE, maddr + len(data), PAGE))
         return data
 
 
 def needed_pages(vmcore: Vmcore) -> set[int]:
-    """Machine addresses of the pages that inspecting the dump reads, code pages refused."""
+    """Machine addresses of the pages that inspecting the dump needs, code pages refused."""
     recorder = _Recorder(vmcore.container.pages)
-    memory = PhysicalMemory(recorder)
-    shadow = _with_memory(vmcore, memory)
+    shadow = dataclasses.replace(vmcore, memory=PhysicalMemory(recorder))
     inspection = inspect_vmcore(shadow)
     note_objects(shadow)
-    idle = inspection.idle_page_table
-    start = inspection.verdict.xen_phys_start
-    if vmcore.vmcoreinfo_xen and inspection.virt_start and start is not None:
-        for key in vmcore.vmcoreinfo_xen.entries:
-            symbol = vmcore.vmcoreinfo_xen.symbol(key.removeprefix("SYMBOL(").removesuffix(")"))
-            if symbol is not None:
-                memory.read(Maddr(symbol - inspection.virt_start + start), 8)
-    if idle and inspection.virt_start and start is not None:
-        for page in recorder.touched:
-            _refuse_code(
-                vmcore.memory, idle.maddr, Vaddr(page - start + inspection.virt_start), page
-            )
-    return recorder.touched
+    pages = recorder.touched
+    case = Case(vmcore)
+    for image in case.images:
+        if not image.layout.relocatable:
+            continue
+        build_id = inspection.xen.build_id if inspection.xen else None
+        if build_id:
+            pages |= _pages_with(vmcore, image, bytes.fromhex(build_id))
+        info = vmcore.vmcoreinfo_xen
+        for key in info.entries if info else ():
+            symbol = info.symbol(key.removeprefix("SYMBOL(").removesuffix(")")) if info else None
+            at = image.maddr_of(symbol) if symbol is not None else None
+            if at is not None:
+                pages.add(at & -PAGE)
+        if case.ring:
+            pointer = image.maddr_of(case.ring.pointer)
+            pages |= {pointer & -PAGE} if pointer else set()
+            pages |= set(range(case.ring.maddr, case.ring.maddr + len(case.ring.data), PAGE))
+        for page in pages:
+            vaddr = image.vaddr_of(page)
+            if vaddr is not None:
+                _refuse_code(vmcore.memory, image.root, vaddr, page)
+    return pages
 
 
-def _with_memory(vmcore: Vmcore, memory: PhysicalMemory) -> Vmcore:
-    return dataclasses.replace(vmcore, memory=memory)
+def _pages_with(vmcore: Vmcore, image: Image, needle: bytes) -> set[int]:
+    found = set()
+    for vaddr, block in image_blocks(vmcore.memory, image, image.runs[0].vaddr, 1 << 30):
+        at = block.find(needle)
+        maddr = image.maddr_of(vaddr + at) if at >= 0 else None
+        if maddr is not None and block[at - 16 : at - 12] == b"\x04\0\0\0":
+            found.add(maddr - 16 & -PAGE)
+    return found
 
 
 def _refuse_code(memory: PhysicalMemory, root: Maddr, vaddr: Vaddr, page: int) -> None:

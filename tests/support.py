@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmcoretool import Inspection, Vmcore, inspect_vmcore
 from vmcoretool.vmcore import read_vmcore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = sorted(path.parent for path in (ROOT / "samples").glob("*/vmcore"))
@@ -36,6 +39,10 @@ class BytesSource:
         self.reads += 1
         self.bytes_read += len(piece)
         return piece
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        if start < end:
+            yield start, end
 
     def close(self) -> None:
         pass

@@ -27,13 +27,16 @@ LEVELS = {
     "paging": 4,
     "vmcore": 5,
     "xen": 5,
+    "linux": 5,
     "evidence": 6,
     "crash_command": 7,
-    "inspection": 8,
-    "render": 9,
-    "cli": 10,
-    "__init__": 10,
-    "__main__": 11,
+    "identity": 7,
+    "diagnosis": 8,
+    "inspection": 9,
+    "render": 10,
+    "cli": 11,
+    "__init__": 11,
+    "__main__": 12,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -25,7 +25,8 @@ def test_every_layout_is_found_by_walking(start: int, words: int, *, small: bool
     host = XenHost(virt_start=start, small_pages=small)
     inspection = inspect_bytes(host.build(host.note_blob(words=words)))
     assert outcome(inspection) == ("verified", host.base)
-    assert inspection.virt_start == start
+    assert inspection.xen is not None
+    assert inspection.xen.virt_start == start
     assert inspection.idle_page_table is not None
     assert inspection.idle_page_table.maddr == host.idle
 

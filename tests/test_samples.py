@@ -46,12 +46,15 @@ def test_agrees_with_the_truth_that_came_from_outside(sample: Path) -> None:
     else:
         assert inspection.verdict.status == "not-relocatable"
         assert inspection.verdict.xen_phys_start is None
-    assert inspection.version is not None
-    assert true["xen_version"].startswith(inspection.version.text)
-    assert inspection.version.compile_date is not None
-    assert true["xen_version"].endswith(inspection.version.compile_date)
-    assert inspection.version.compiler is not None
-    assert inspection.version.compiler in true["xen_version"]
+    assert inspection.xen is not None
+    version = inspection.xen.version
+    assert version is not None
+    assert true["xen_version"].startswith(version.text)
+    assert version.compile_date is not None
+    assert true["xen_version"].endswith(version.compile_date)
+    assert version.compiler is not None
+    assert version.compiler in true["xen_version"]
+    assert inspection.xen.build_id == true["build_id"]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=ids)

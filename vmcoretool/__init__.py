@@ -32,7 +32,8 @@ from vmcoretool.errors import (
 from vmcoretool.evidence.api import Evidence, Silence
 from vmcoretool.evidence.weigh import Verdict
 from vmcoretool.findings import Finding
-from vmcoretool.inspection import IdlePageTable, Inspection, inspect_vmcore
+from vmcoretool.identity import IdlePageTable, XenIdentity
+from vmcoretool.inspection import Inspection, inspect_vmcore
 from vmcoretool.notes.crash_info import CrashInfo
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.registers import CpuState
@@ -69,6 +70,7 @@ __all__ = [
     "Vmcore",
     "VmcoreError",
     "VmcoreInfo",
+    "XenIdentity",
     "XenVersion",
     "__version__",
     "inspect_vmcore",

@@ -109,6 +109,12 @@ CODES: Final[tuple[Code, ...]] = (
         "The hypervisor session does not need it.",
     ),
     Code(
+        "nested-xen-image",
+        "warning",
+        "Memory holds a Xen that this machine's CPUs did not run: a guest's, or one from before.",
+        "To look at that one, take a dump of the guest itself.",
+    ),
+    Code(
         "architecture-not-supported",
         "warning",
         "Page tables of this architecture are not walked, so nothing can be proved.",

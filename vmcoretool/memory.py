@@ -9,6 +9,9 @@ from vmcoretool.addresses import PAGE_SIZE, Maddr
 from vmcoretool.errors import MemoryFault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vmcoretool.addresses import Extent
     from vmcoretool.extents import ExtentMap
 
 CACHE_PAGES: Final = 1024
@@ -26,6 +29,9 @@ class PageReader(Protocol):
     @property
     def excluded(self) -> ExtentMap:
         """Machine memory the dump describes but whose data it left out, or lost."""
+
+    def stored(self) -> Iterable[Extent]:
+        """The present memory that may hold anything but zeros: holes of a sparse file are out."""
 
     def read_at(self, maddr: int, size: int) -> bytes:
         """From 1 to ``size`` bytes at ``maddr``; b"" when that byte is not present.

@@ -8,10 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vmcoretool.addresses import MIB
 from vmcoretool.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPOOL_CHUNK: Final = MIB
 SPOOL_RESERVE: Final = 256 * MIB
@@ -31,6 +34,9 @@ class ByteSource(Protocol):
 
     def pread(self, size: int, offset: int) -> bytes:
         """Up to ``size`` bytes from ``offset``; fewer only where the file ends."""
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of the range that are no holes of a sparse file, in ascending order."""
 
     def close(self) -> None:
         """Give the file back."""
@@ -61,6 +67,22 @@ class FileSource:
                 break
             data += more
         return data
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of the range that are no holes; all of it where the system cannot tell."""
+        end = min(end, self.size)
+        while start < end:
+            try:
+                first = os.lseek(self._fd, start, os.SEEK_DATA)
+                hole = os.lseek(self._fd, first, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+                    yield start, end
+                return
+            if first >= end:
+                return
+            yield max(first, start), min(hole, end)
+            start = hole
 
     def close(self) -> None:
         """Close the file; further reads raise OSError."""

@@ -12,7 +12,12 @@ from vmcoretool.errors import UnsupportedFormatError
 from vmcoretool.findings import Finding, finding
 from vmcoretool.memory import PhysicalMemory
 from vmcoretool.notes.crash_info import CrashInfo, parse_crash_info
-from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, Note, walk_notes
+from vmcoretool.notes.elf_note import (
+    XEN_ELFNOTE_CRASH_INFO,
+    XEN_ELFNOTE_CRASH_REGS,
+    Note,
+    walk_notes,
+)
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from vmcoretool.source import open_source
@@ -59,9 +64,15 @@ class Vmcore:
         A 32-bit dom0 on a 64-bit Xen can leave EM_386 in headers around 64-bit notes.
         """
         machine = self.container.machine
-        if machine.e_machine in (EM_386, EM_X86_64) and self.crash_info:
-            return "x86_64" if self.crash_info.word_size == 8 else "i386"
-        return machine.architecture
+        if machine.e_machine not in (EM_386, EM_X86_64):
+            return machine.architecture
+        width = self.crash_info.word_size if self.crash_info else None
+        for note in self.notes:
+            if width is None and (note.owner, note.type) == ("Xen", XEN_ELFNOTE_CRASH_REGS):
+                width = {32: 8, 16: 4}.get(len(note.desc))
+        if width is None:
+            return machine.architecture
+        return "x86_64" if width == 8 else "i386"
 
     def close(self) -> None:
         """Close the file; memory that was not read yet can no longer be."""

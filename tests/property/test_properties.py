@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from tests.builders import notes as build
 from tests.builders.elf_core import ElfCore, Load
 from tests.support import inspect_bytes, open_bytes
-from vmcoretool import CrashCommand, Maddr, MemoryFault, TranslationFault, Vaddr, VmcoreError
+from vmcoretool import (
+    CrashCommand,
+    Extent,
+    Maddr,
+    MemoryFault,
+    TranslationFault,
+    Vaddr,
+    VmcoreError,
+)
 from vmcoretool.addresses import FileOffset
 from vmcoretool.crash_command import file_argument
 from vmcoretool.evidence.api import Evidence, Silence, Strength
@@ -27,6 +35,7 @@ from vmcoretool.render.json import inspection_json
 from vmcoretool.render.text import inspection_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from random import Random
 
 SMALL = st.integers(0, 300)
@@ -126,6 +135,9 @@ class _Pages:
         self.pages = pages
         self.present = ExtentMap((start, start + 4096) for start in pages)
         self.excluded = ExtentMap()
+
+    def stored(self) -> Iterator[Extent]:
+        return iter(self.present)
 
     def read_at(self, maddr: int, size: int) -> bytes:
         page = self.pages.get(maddr & -4096, b"")

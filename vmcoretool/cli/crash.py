@@ -7,9 +7,8 @@ import os
 import click
 
 from vmcoretool.cli.inspect import exit_code
-from vmcoretool.cli.options import check_format, dump_options
+from vmcoretool.cli.options import Request, check_format, dump_options, inspect
 from vmcoretool.cli.output import complain, emit, is_terminal
-from vmcoretool.inspection import inspect_vmcore
 from vmcoretool.vmcore import open_vmcore
 
 
@@ -25,6 +24,7 @@ def command(
     vmlinux: str | None,
     xen_syms: str | None,
     xen_phys_start: int | None,
+    scan: bool | None,  # noqa: FBT001 - click passes by keyword
     target: str | None,
     *,
     run: bool,
@@ -33,9 +33,8 @@ def command(
     """Print the crash command lines, one per session, quoted for the shell."""
     check_format(format_name)
     with open_vmcore(vmcore, format_name=format_name) as opened:
-        inspection = inspect_vmcore(
-            opened, xen_phys_start=xen_phys_start, xen_syms=xen_syms, vmlinux=vmlinux
-        )
+        request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
+        inspection = inspect(opened, request)
     commands = [one for one in inspection.commands if target in (None, one.target)]
     code = exit_code(inspection)
     if not commands:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from vmcoretool.cli.failures import report
-from vmcoretool.cli.options import check_format, dump_options, use_colour
+from vmcoretool.cli.options import Request, check_format, dump_options, inspect, use_colour
 from vmcoretool.cli.output import emit
-from vmcoretool.inspection import Inspection, inspect_vmcore
 from vmcoretool.render.text import inspection_text
 from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vmcoretool.inspection import Inspection
+
 NOT_A_XEN_HOST: Final = 6
+INTERRUPTED: Final = 130
 
 
 @click.command("inspect")
@@ -34,6 +36,7 @@ def command(
     vmlinux: str | None,
     xen_syms: str | None,
     xen_phys_start: int | None,
+    scan: bool | None,  # noqa: FBT001 - click passes by keyword
     colour: str,
     *,
     as_json: bool,
@@ -42,6 +45,7 @@ def command(
 ) -> int:
     """What is this dump, where is the hypervisor, how sure is that, and how to open it."""
     check_format(format_name)
+    request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
 
     def render(inspection: Inspection) -> str:
         if as_json:
@@ -57,13 +61,16 @@ def command(
 
     def show(path: str) -> int:
         with open_vmcore(path, format_name=format_name) as opened:
-            inspection = inspect_vmcore(
-                opened, xen_phys_start=xen_phys_start, xen_syms=xen_syms, vmlinux=vmlinux
-            )
+            inspection = inspect(opened, request)
             emit(render(inspection))
             return exit_code(inspection)
 
-    return max(_guarded(show, path) for path in vmcore)
+    worst = 0
+    for path in vmcore:
+        worst = max(worst, _guarded(show, path))
+        if worst == INTERRUPTED:
+            break
+    return worst
 
 
 def _guarded(show: Callable[[str], int], path: str) -> int:
@@ -81,6 +88,8 @@ def _guarded(show: Callable[[str], int], path: str) -> int:
 
 def exit_code(inspection: Inspection) -> int:
     """The contract's exit code for a dump that could be read."""
+    if inspection.interrupted:
+        return INTERRUPTED
     if inspection.kind != "xen-host":
         return NOT_A_XEN_HOST
     proven = inspection.verdict.status in ("verified", "not-relocatable")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from vmcoretool.cli.output import is_terminal
+from vmcoretool.cli.progress import Watch
+from vmcoretool.inspection import Inspection, inspect_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from vmcoretool.vmcore import Vmcore
 
 _LIMIT: Final = 1 << 64
 
@@ -29,8 +33,13 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 
 
 def dump_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--xen-phys-start``, ``--xen-syms``, ``--vmlinux`` and ``--format``."""
+    """What every command that inspects a dump takes."""
     for option in (
+        click.option(
+            "--scan/--no-scan",
+            default=None,
+            help="Always or never search all memory; default: only while doubt is left.",
+        ),
         click.option("--format", "format_name", metavar="NAME", help="Force a container format."),
         click.option("--vmlinux", metavar="PATH", help="Symbol file of dom0's kernel."),
         click.option("--xen-syms", metavar="PATH", help="Symbol file of the hypervisor."),
@@ -43,6 +52,33 @@ def dump_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+class Request(NamedTuple):
+    """What the user asked for, from the options above."""
+
+    format_name: str | None
+    xen_syms: str | None
+    vmlinux: str | None
+    xen_phys_start: int | None
+    scan: bool | None
+
+
+def inspect(vmcore: Vmcore, request: Request) -> Inspection:
+    """Inspect an open dump as asked, with a progress bar on a terminal.
+
+    Ctrl-C ends a scan and keeps what is known so far; a second one ends the process.
+    """
+    watch = Watch()
+    with watch:
+        return inspect_vmcore(
+            vmcore,
+            xen_phys_start=request.xen_phys_start,
+            xen_syms=request.xen_syms,
+            vmlinux=request.vmlinux,
+            scan="auto" if request.scan is None else "always" if request.scan else "never",
+            watch=watch,
+        )
 
 
 def check_format(name: str | None) -> None:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.addresses import MADDR_LIMIT, MIB, FileOffset
+from vmcoretool.addresses import MADDR_LIMIT, MIB, PAGE_SIZE, Extent, FileOffset, Maddr
 from vmcoretool.containers.api import Container, Format, Machine, NoteBlob
 from vmcoretool.errors import FormatError, TruncatedError, UnknownFormatError
 from vmcoretool.extents import ExtentMap
@@ -243,13 +243,29 @@ class _ElfPages:
         self.present = ExtentMap(zip(self._starts, self._ends, strict=True))
         self.excluded = _subtract(ExtentMap(without_data), self.present)
 
+    def stored(self) -> Iterator[Extent]:
+        """As :meth:`vmcoretool.memory.PageReader.stored`."""
+        for start, end, offset in zip(self._starts, self._ends, self._offsets, strict=True):
+            for first, last in self._source.data_ranges(offset, offset + end - start):
+                low = start + first - offset & -PAGE_SIZE
+                yield Extent(Maddr(max(low, start)), Maddr(start + last - offset))
+
     def read_at(self, maddr: int, size: int) -> bytes:
         """As :meth:`vmcoretool.memory.PageReader.read_at`."""
         at = bisect_right(self._starts, maddr) - 1
         if at < 0 or maddr >= self._ends[at]:
             return b""
         size = min(size, self._ends[at] - maddr)
-        return self._source.pread(size, self._offsets[at] + maddr - self._starts[at])
+        where = self._offsets[at] + maddr - self._starts[at]
+        data = self._source.pread(size, where)
+        if not data:
+            raise TruncatedError(
+                "the file became shorter while it was read",
+                path=self._source.path,
+                where=FileOffset(where),
+                cure="copy it to a place where nobody writes, and try again",
+            )
+        return data
 
 
 def _disjoint(pieces: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.errors import VmcoreError
+from vmcoretool.errors import TruncatedError, VmcoreError
 from vmcoretool.evidence import (
+    boot_log,
+    candidate_scan,
     crash_info_note,
     idle_page_table,
+    memory_scan,
+    namelist,
     page_tables,
+    registers,
     string_pointers,
     user,
 )
 from vmcoretool.evidence.api import Evidence, Silence
+from vmcoretool.evidence.weigh import is_open
 
 if TYPE_CHECKING:
     from vmcoretool.evidence.api import Source
@@ -23,16 +29,26 @@ SOURCES: Final[tuple[Source, ...]] = (
     page_tables.SOURCE,
     idle_page_table.SOURCE,
     string_pointers.SOURCE,
+    registers.SOURCE,
+    boot_log.SOURCE,
     user.SOURCE,
+    namelist.VARIABLE_SOURCE,
+    namelist.BUILD_ID_SOURCE,
+    candidate_scan.SOURCE,
+    memory_scan.SOURCE,
 )
 
 
 def gather(case: Case) -> tuple[Evidence | Silence, ...]:
-    """Everything the sources say of a case; a source stopped by the dump says why."""
+    """Everything the sources say of a case, cheap ones first; one stopped by the dump says why."""
     said: list[Evidence | Silence] = []
     for source in SOURCES:
+        # scans look at this: they run only while nothing is proven, or two things are
+        case.doubt = is_open(said)
         try:
             said.extend(source.examine(case))
+        except TruncatedError:
+            raise  # the file changes under our hands: nothing said of it would hold
         except VmcoreError as error:
             said.append(Silence(source=source.name, reason=str(error)))
     return tuple(said)

@@ -3,37 +3,85 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from vmcoretool.addresses import Maddr
+from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
 from vmcoretool.paging.x86_64 import frame
+from vmcoretool.xen.console import Ring, find_ring
 from vmcoretool.xen.idle_table import (
     NOT_RELOCATED_LIMIT,
     IdleTable,
     idle_table_at,
     idle_table_of,
 )
+from vmcoretool.xen.image import BASE_ALIGNMENT
 from vmcoretool.xen.layouts import NOT_RELOCATED
 from vmcoretool.xen.survey import Root, Survey, survey
 
 if TYPE_CHECKING:
-    from vmcoretool.addresses import Maddr, Vaddr
+    from collections.abc import Callable
+
+    from vmcoretool.addresses import Vaddr
     from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.image import Image
+
+Scan = Literal["auto", "always", "never"]
+CANDIDATES = 8
+"""How many multiples of 2 MiB below its strings an image is looked for."""
 
 
 class Claim(NamedTuple):
-    """An address that somebody wrote down, and who."""
+    """An address that somebody wrote down, or that a pattern suggests, and who says so."""
 
     name: str
     xen_phys_start: Maddr
 
 
-class Case:
-    """A dump under examination: what sources share, each part worked out once and on demand."""
+def _watch_nothing(name: str, done: int, total: int) -> bool:
+    del name, done, total
+    return True
 
-    def __init__(self, vmcore: Vmcore, *, user_claim: Maddr | None = None) -> None:
+
+class Case:
+    """A dump under examination: what sources share, each part worked out once and on demand.
+
+    Attributes:
+        vmcore: the dump.
+        user_claim: --xen-phys-start, or None.
+        scan: whether memory may be searched: when doubt is left, always or never.
+        namelist: whether a namelist was given.
+        doubt: whether the sources asked so far leave the address unproven.
+        scanned: idle tables that only a scan found.
+        stopped: whether the caller ended a scan early.
+    """
+
+    def __init__(
+        self,
+        vmcore: Vmcore,
+        *,
+        user_claim: Maddr | None = None,
+        scan: Scan = "auto",
+        namelist: bool = False,
+        watch: Callable[[str, int, int], bool] = _watch_nothing,
+    ) -> None:
         self.vmcore = vmcore
         self.user_claim = user_claim
+        self.scan = scan
+        self.namelist = namelist
+        self.doubt = True
+        self.scanned: list[IdleTable] = []
+        self.stopped = False
+        self._watch = watch
+
+    @cached_property
+    def xen_notes(self) -> bool:
+        """Whether a note says that this is a Xen host's memory."""
+        types = (XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS)
+        return self.vmcore.vmcoreinfo_xen is not None or any(
+            note.owner == "Xen" and note.type in types for note in self.vmcore.notes
+        )
 
     @cached_property
     def pgd_l4(self) -> Vaddr | None:
@@ -61,31 +109,61 @@ class Case:
     def survey(self) -> Survey:
         """The images that those tables map."""
         if self.vmcore.architecture != "x86_64":
-            text = f"page tables of {self.vmcore.architecture} are not walked"
-            return Survey((), (text,))
+            text = f"four-level page tables are not those of {self.vmcore.architecture}"
+            return Survey((), (text,), ())
         memory = self.vmcore.memory
         return survey(memory, self.roots, self.pgd_l4, ran_low=self.ran_low)
 
     @cached_property
+    def images(self) -> tuple[Image, ...]:
+        """The images that CPUs' tables or, failing these, the idle tables found map."""
+        found = tuple(sighting.image for sighting in self.survey.sightings)
+        if found or not self.idle_tables:
+            return found
+        roots = [Root("idle page table", idle.maddr) for idle in self.idle_tables]
+        again = survey(self.vmcore.memory, roots, self.pgd_l4, ran_low=False)
+        return tuple(sighting.image for sighting in again.sightings)
+
+    @cached_property
     def ran_low(self) -> bool:
         """Whether the hypervisor ran in the first 16 MiB of the direct map (up to 3.1)."""
-        info = self.vmcore.crash_info
-        pointers = [at for at in info.strings if at] if info else []
         low = NOT_RELOCATED.directmap_start
-        return bool(pointers and max(pointers) < NOT_RELOCATED_LIMIT) or any(
+        return self.low_strings or any(
             low <= cpu.registers.get("rip", 0) < low + NOT_RELOCATED_LIMIT
             for cpu in self.vmcore.cpus
         )
 
     @cached_property
+    def low_strings(self) -> bool:
+        """Whether the strings of CRASH_INFO lie in the first 16 MiB of machine memory."""
+        info = self.vmcore.crash_info
+        pointers = [at for at in info.strings if at] if info else []
+        return bool(pointers) and max(pointers) < NOT_RELOCATED_LIMIT
+
+    @cached_property
+    def string_candidates(self) -> tuple[Maddr, ...]:
+        """Bases a few MiB below the strings of CRASH_INFO; the strings lie in the image."""
+        info = self.vmcore.crash_info
+        pointers = [at for at in info.strings if at] if info else []
+        if not pointers:
+            return ()
+        top = min(pointers) & -BASE_ALIGNMENT
+        return tuple(
+            Maddr(top - step * BASE_ALIGNMENT)
+            for step in range(CANDIDATES)
+            if top - step * BASE_ALIGNMENT > 0
+        )
+
+    @cached_property
     def claims(self) -> tuple[Claim, ...]:
-        """Addresses that somebody wrote down."""
+        """Addresses to look at: those somebody wrote down, then those the strings suggest."""
         info = self.vmcore.crash_info
         claims = []
         if info and info.xen_phys_start is not None:
             claims.append(Claim("crash-info-note", info.xen_phys_start))
         if self.user_claim is not None:
             claims.append(Claim("user", self.user_claim))
+        claims += [Claim("string-pointers", base) for base in self.string_candidates]
         return tuple(claims)
 
     @cached_property
@@ -104,6 +182,39 @@ class Case:
         if not found and self.pgd_l4 is not None:
             for claim in self.claims:
                 idle = idle_table_at(memory, claim.xen_phys_start, self.pgd_l4)
-                if idle:
+                if idle and idle.base not in [one.base for one in found]:
                     found.append(idle)
         return tuple(found)
+
+    @cached_property
+    def ring(self) -> Ring | None:
+        """The console ring of the first image that has one in the dump."""
+        for image in self.images:
+            if image.layout.relocatable:
+                bases = [idle.vaddr for idle in self.idle_tables if idle.base == image.base]
+                near = bases[0] if bases else image.runs[-1].vaddr
+                ring = find_ring(self.vmcore.memory, image, near)
+                if ring:
+                    return ring
+        return None
+
+    @property
+    def no_scan(self) -> str:
+        """Why memory is not searched now; "" where it is."""
+        if self.scan == "never":
+            return "--no-scan given"
+        if self.scan == "always":
+            return ""
+        if not self.doubt:
+            return "not needed, the address is proven (--scan looks all the same)"
+        if self.vmcore.vmcoreinfo_linux and not self.xen_notes:
+            return "the headers are those of a native Linux (--scan looks all the same)"
+        if self.survey.elsewhere and not self.xen_notes:
+            return "the saved cr3 leads to something else (--scan looks all the same)"
+        return ""
+
+    def watch_scan(self, done: int, total: int) -> bool:
+        """Tell the caller how far a scan is; False when it wants no more."""
+        if not self._watch("memory-scan", done, total):
+            self.stopped = True
+        return not self.stopped

@@ -10,16 +10,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.evidence.case import Case
+    from vmcoretool.vmcore import Vmcore
 
 NAME: Final = "crash-info-note"
 _WORD: Final = 8
+
+
+def _never_relocates(vmcore: Vmcore) -> str:
+    # x86_32 links its image into the direct map and ia64 keeps its own base: neither relocates.
+    if vmcore.architecture == "i386":
+        return "the note has 4-byte words: a 32-bit hypervisor stays where it was loaded"
+    if vmcore.architecture == "ia64":
+        return "an ia64 hypervisor has no xen_phys_start; crash finds it by itself"
+    return ""
 
 
 def _examine(case: Case) -> Iterator[Evidence | Silence]:
     info = case.vmcore.crash_info
     if info is None:
         yield Silence(source=NAME, reason="the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
-    elif not info.has_phys_start_word:
+        return
+    unmoved = _never_relocates(case.vmcore)
+    if unmoved:
+        yield Evidence(source=NAME, xen_phys_start=None, strength="derived", basis=unmoved)
+    if not info.has_phys_start_word:
         count = len(info.words)
         reason = f"this {count}-word form of the note has no xen_phys_start (before Xen 3.3)"
         yield Silence(source=NAME, reason=reason)

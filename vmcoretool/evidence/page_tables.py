@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vmcoretool.addresses import Maddr
 from vmcoretool.errors import TranslationFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
 from vmcoretool.paging.x86_64 import walk
+from vmcoretool.xen.x86_32 import IMAGE_START, maps_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,9 @@ _SHOWN: Final = 3
 
 
 def _examine(case: Case) -> Iterator[Evidence | Silence]:
+    if case.vmcore.architecture == "i386":
+        yield from _x86_32(case)
+        return
     survey = case.survey
     for sighting in survey.sightings:
         yield _evidence(case, sighting)
@@ -34,6 +39,22 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         reason = "; ".join(survey.faults[:_SHOWN])
         more = len(survey.faults) - _SHOWN
         yield Silence(source=NAME, reason=f"{reason}; and {more} more" if more > 0 else reason)
+
+
+def _x86_32(case: Case) -> Iterator[Evidence | Silence]:
+    for cpu in case.vmcore.cpus:
+        done = maps_image(case.vmcore.memory, Maddr(cpu.cr3)) if cpu.cr3 else None
+        if done:
+            yield Evidence(
+                source=NAME,
+                xen_phys_start=None,
+                strength="derived",
+                basis=f"cr3 of CPU {cpu.cpu}: the image at {IMAGE_START:#x} is mapped to "
+                f"{done.maddr:#x}, in the direct map",
+                steps=tuple(map(str, done.steps)),
+            )
+            return
+    yield Silence(source=NAME, reason="no saved cr3 leads to the image of a 32-bit hypervisor")
 
 
 def _evidence(case: Case, sighting: Sighting) -> Evidence:

@@ -26,19 +26,43 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
     if info is None:
         yield Silence(source=NAME, reason="the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
         return
-    readable = [at for at in info.strings if read_string(case.vmcore.memory, at) is not None]
-    if len(readable) < len(STRING_WORDS):
-        count = len(STRING_WORDS) - len(readable)
-        reason = f"{count} of the 5 addresses in the note hold no printable text in this dump"
-        yield Silence(source=NAME, reason=reason)
+    if not any(info.strings):
+        yield Silence(source=NAME, reason="all five addresses in the note are 0")
         return
-    for sighting in case.survey.sightings:
-        image = sighting.image
-        if all(image.vaddr_of(at) is not None for at in readable):
+    memory = case.vmcore.memory
+    readable = [at for at in info.strings if read_string(memory, at) is not None]
+    for image in case.images:
+        inside = [at for at in info.strings if image.vaddr_of(at) is not None]
+        if len(inside) == len(readable) == len(STRING_WORDS):
             yield _evidence(readable, image.base if image.layout.relocatable else None)
             return
-    reason = "the note's 5 strings are readable, but no image that page tables show holds them"
-    yield Silence(source=NAME, reason=reason)
+    if case.images:
+        missing = len(STRING_WORDS) - len(readable)
+        reason = f"{missing} of the 5 addresses hold no printable text in this dump"
+        if not missing:
+            reason = "the 5 strings are readable, but not inside the image that page tables show"
+        yield Silence(source=NAME, reason=reason)
+        return
+    yield from _candidates(case)
+
+
+def _candidates(case: Case) -> Iterator[Evidence | Silence]:
+    # No tables at all: the image starts 2 MiB-aligned, some MiB below its strings.
+    if case.low_strings:
+        yield Evidence(
+            source=NAME,
+            xen_phys_start=None,
+            strength="suggested",
+            basis="the strings lie in the first 16 MiB: a hypervisor that does not move itself",
+        )
+        return
+    for step, base in enumerate(case.string_candidates):
+        yield Evidence(
+            source=NAME,
+            xen_phys_start=base,
+            strength="suggested",
+            basis=f"2 MiB-aligned, {step} x 2 MiB below the lowest string of the note",
+        )
 
 
 def _evidence(pointers: list[Maddr], base: Maddr | None) -> Evidence:

@@ -63,6 +63,13 @@ def weigh(said: Iterable[Evidence | Silence]) -> Verdict:
     )
 
 
+def is_open(said: Iterable[Evidence | Silence]) -> bool:
+    """Whether what was said so far leaves it open where the hypervisor is."""
+    evidence = [one for one in said if isinstance(one, Evidence)]
+    _, _, settled = _decide(evidence)
+    return not settled or not any(one.strength == "derived" for one in evidence)
+
+
 def _decide(evidence: list[Evidence]) -> tuple[Status, Maddr | None, bool]:
     # status, value, and whether a value was settled on (None is one: "not relocated")
     recorded = {one.xen_phys_start for one in evidence if one.strength == "recorded"}

@@ -142,8 +142,12 @@ def _known_headers(blob: bytes, words: struct.Struct) -> list[int]:
         at = blob.find(owner + b"\0", 12)
         while at >= 0:
             start = at - 12
-            if start % 4 == 0 and _owner_at(blob, start, words.unpack_from(blob, start)[2]):
-                found.append(start)
+            if start % 4 == 0:
+                namesz, _, kind = words.unpack_from(blob, start)
+                # type 0 says little: such an owner may stand in a payload, so its size must fit
+                sure = kind != 0 or namesz in (len(owner), len(owner) + 1)
+                if sure and _owner_at(blob, start, kind):
+                    found.append(start)
             at = blob.find(owner + b"\0", at + 4)
     return sorted(set(found))
 

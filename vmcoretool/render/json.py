@@ -95,7 +95,8 @@ def _dump(vmcore: Vmcore) -> dict[str, Any]:
 
 
 def _xen(inspection: Inspection) -> dict[str, Any]:
-    version = inspection.version
+    identity = inspection.xen
+    version = identity.version if identity else None
     return {
         "version": version.text if version else None,
         "major": version.major if version else None,
@@ -104,9 +105,9 @@ def _xen(inspection: Inspection) -> dict[str, Any]:
         "changeset": version.changeset if version else None,
         "compiler": version.compiler if version else None,
         "compile_date": version.compile_date if version else None,
-        "build_id": None,
+        "build_id": identity.build_id if identity else None,
         "command_line": None,
-        "virt_start": _address(inspection.virt_start),
+        "virt_start": _address(identity.virt_start) if identity else None,
         "crashed_cpu": None,
         "panic": None,
     }
@@ -138,10 +139,10 @@ def _idle_page_table(inspection: Inspection) -> dict[str, Any] | None:
     return {
         "symbol": idle.symbols[0],
         "symbols": list(idle.symbols),
-        "alias": "pgd_l4",
+        "alias": idle.alias,
         "vaddr": f"{idle.vaddr:#x}",
         "maddr": f"{idle.maddr:#x}",
-        "levels": 4,
+        "levels": idle.levels,
         "proven": idle.proven,
         "proof": idle.proof,
     }

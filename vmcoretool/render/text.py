@@ -89,7 +89,8 @@ def _host(inspection: Inspection, *, verbose: bool, colour: bool) -> Iterator[st
 
 def _identity(inspection: Inspection) -> Iterator[str]:
     vmcore = inspection.vmcore
-    version = inspection.version
+    identity = inspection.xen
+    version = identity.version if identity else None
     if version is None:
         yield "  Xen        version not recorded"
     else:
@@ -99,6 +100,8 @@ def _identity(inspection: Inspection) -> Iterator[str]:
             yield f"  built      {', '.join(built)}"
         if version.changeset:
             yield f"  changeset  {version.changeset}"
+    if identity and identity.build_id:
+        yield f"  build-id   {identity.build_id}"
     saved = sum(cpu.saved for cpu in vmcore.cpus)
     yield f"  CPUs       {len(vmcore.cpus)}, registers saved of {saved}"
     info = vmcore.crash_info
@@ -115,7 +118,7 @@ def _address(inspection: Inspection, *, colour: bool) -> Iterator[str]:
     if idle is None:
         yield "idle_pg_table   unknown"
         return
-    names = " = ".join((*idle.symbols[1:], "pgd_l4"))
+    names = " = ".join((*idle.symbols[1:], idle.alias))
     yield f"idle_pg_table   vaddr {idle.vaddr:#x}, maddr {idle.maddr:#x}  (= {names})"
     if not idle.proven:
         yield f"                {idle.proof}"

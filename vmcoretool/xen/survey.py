@@ -34,10 +34,17 @@ class Sighting(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What all roots led to; ``faults`` says of each other root why it led nowhere."""
+    """What all roots led to.
+
+    Attributes:
+        sightings: the images found.
+        faults: for each other root, why it led to none.
+        elsewhere: the roots among these that are readable tables, but of something else.
+    """
 
     sightings: tuple[Sighting, ...]
     faults: tuple[str, ...]
+    elsewhere: tuple[Root, ...]
 
 
 def survey(
@@ -55,6 +62,7 @@ def survey(
     by_upper: dict[Maddr, tuple[Image, ...]] = {}
     named: dict[tuple[Vaddr, Maddr], tuple[Image, list[Root]]] = {}
     faults: list[str] = []
+    elsewhere: list[Root] = []
     useful = 0
     for root in roots:
         if useful >= ENOUGH_ROOTS:
@@ -66,13 +74,14 @@ def survey(
             continue
         if not images:
             faults.append(f"{root.name}: table {root.maddr:#x} maps no hypervisor image")
+            elsewhere.append(root)
             continue
         useful += 1
         for image in images:
             key = (image.layout.virt_start, image.base)
             named.setdefault(key, (image, []))[1].append(root)
     sightings = tuple(Sighting(image, tuple(roots)) for image, roots in named.values())
-    return Survey(sightings, tuple(faults))
+    return Survey(sightings, tuple(faults), tuple(elsewhere))
 
 
 def _images(

@@ -1,0 +1,80 @@
+"""What the user should know besides the result: findings drawn from a case and its verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmcoretool.findings import Finding, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.identity import IdlePageTable
+    from vmcoretool.vmcore import Vmcore
+
+
+def guest_findings(case: Case) -> Iterator[Finding]:
+    """What to say of a dump that is not a Xen host's."""
+    for idle in case.scanned:
+        message = f"an image of Xen lies at {idle.base:#x}, but no CPU of this machine ran it"
+        yield finding("nested-xen-image", message)
+
+
+def host_findings(case: Case, verdict: Verdict, idle: IdlePageTable | None) -> Iterator[Finding]:
+    """What to say of a Xen host's dump."""
+    vmcore = case.vmcore
+    yield from _note_findings(vmcore, verdict)
+    yield from _address_findings(verdict)
+    known = verdict.status in ("verified", "disputed", "not-relocatable")
+    if known and idle and not idle.proven:
+        if "refuted" in idle.proof:
+            yield finding("pgd-l4-wrong", f"the page at {idle.maddr:#x} is not the idle table")
+        else:
+            message = f"the page at {idle.maddr:#x} is not in the dump"
+            yield finding("idle-page-table-missing", message)
+    if idle and idle.proven and case.pgd_l4 not in (None, idle.vaddr):
+        message = f"it says {case.pgd_l4:#x}; the table is at {idle.vaddr:#x}"
+        yield finding("pgd-l4-wrong", message)
+    lost = [str(cpu.cpu) for cpu in vmcore.cpus if not cpu.saved]
+    if lost:
+        message = f"CPU {', '.join(lost[:16])}: no registers were saved"
+        yield finding("cpu-not-saved", message)
+    if vmcore.architecture not in ("x86_64", "i386"):
+        message = f"page tables of {vmcore.architecture} are not walked"
+        yield finding("architecture-not-supported", message)
+
+
+def _note_findings(vmcore: Vmcore, verdict: Verdict) -> Iterator[Finding]:
+    info = vmcore.crash_info
+    if info is None:
+        yield finding("notes-missing", "the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
+        return
+    if info.xen_phys_start is None and verdict.status != "not-relocatable":
+        count = len(info.words)
+        message = "word 8 of the note is 0"
+        if not info.has_phys_start_word:
+            message = f"the note has {count} words, the form without xen_phys_start"
+        yield finding("xen-phys-start-not-recorded", message)
+    if info.dom0_p2m_mfn is None:
+        yield finding("dom0-p2m-missing", "the note's last word holds no machine frame")
+
+
+def _address_findings(verdict: Verdict) -> Iterator[Finding]:
+    start = verdict.xen_phys_start
+    if verdict.status == "disputed":
+        liars = [one for one in verdict.contradicting if one.strength == "recorded"]
+        said = ", ".join(f"{one.source} says {one.xen_phys_start:#x}" for one in liars)
+        proven = any(one.strength == "derived" for one in verdict.supporting)
+        if proven:
+            where = "not relocated" if start is None else f"{start:#x}"
+            yield finding("xen-phys-start-wrong", f"{said}; the page tables prove {where}")
+        else:
+            values = {f"{one.xen_phys_start or 0:#x}" for one in verdict.contradicting}
+            message = f"candidates: {', '.join(sorted(values))}"
+            yield finding("address-disputed", message)
+    elif verdict.status == "reported":
+        yield finding("address-unproven", f"{start:#x} is only recorded")
+    elif verdict.status == "unknown":
+        yield finding("address-unknown", "no source tells where the hypervisor is")

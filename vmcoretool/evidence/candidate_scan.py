@@ -1,0 +1,66 @@
+"""Source ``candidate-scan``: one look at every place the idle table could be.
+
+With pgd_l4 known and the base 2 MiB-aligned below 4 GiB, there are 2,047 places; the page in one of
+them proves itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.addresses import Maddr
+from vmcoretool.evidence.api import Evidence, Silence, Source
+from vmcoretool.xen.idle_table import idle_table_at, layout_of
+from vmcoretool.xen.image import BASE_ALIGNMENT, BASE_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.evidence.case import Case
+
+NAME: Final = "candidate-scan"
+
+
+def _examine(case: Case) -> Iterator[Evidence | Silence]:
+    refusal = case.no_scan
+    pgd_l4 = case.pgd_l4
+    if refusal:
+        yield Silence(source=NAME, reason=refusal)
+        return
+    if pgd_l4 is None:
+        yield Silence(source=NAME, reason="no VMCOREINFO_XEN names pgd_l4")
+        return
+    layout = layout_of(pgd_l4)
+    if layout is None:
+        yield Silence(source=NAME, reason=f"pgd_l4 {pgd_l4:#x} lies in no known image window")
+        return
+    memory = case.vmcore.memory
+    looked = 0
+    found = False
+    for base in range(BASE_ALIGNMENT, BASE_LIMIT, BASE_ALIGNMENT):
+        maddr = pgd_l4 - layout.virt_start + base
+        if maddr not in memory.pages.present:
+            continue
+        looked += 1
+        idle = idle_table_at(memory, Maddr(base), pgd_l4)
+        if idle:
+            found = True
+            case.scanned.append(idle)
+            yield Evidence(
+                source=NAME,
+                xen_phys_start=idle.xen_phys_start,
+                strength="derived",
+                basis=f"pgd_l4 {pgd_l4:#x} at {maddr:#x} refers to itself in slot 258, and its own "
+                "tables lead back to it",
+                steps=tuple(map(str, idle.steps)),
+            )
+    if not found:
+        reason = f"none of the {looked} pages at a possible place of pgd_l4 proves itself"
+        yield Silence(source=NAME, reason=reason)
+
+
+SOURCE: Final = Source(
+    NAME,
+    "With pgd_l4 known: a probe at each 2 MiB-aligned base below 4 GiB.",
+    _examine,
+)

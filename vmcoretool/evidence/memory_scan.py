@@ -1,0 +1,136 @@
+"""Source ``memory-scan``: one pass over all memory for pages that prove themselves.
+
+It needs no note at all.  The pass looks at slot 258 of each page; of the pages that refer to
+themselves there, the rule of the idle page table picks the right one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vmcoretool.addresses import Maddr, Vaddr
+from vmcoretool.errors import MemoryFault
+from vmcoretool.evidence.api import Evidence, Silence, Source
+from vmcoretool.paging.x86_64 import frame
+from vmcoretool.xen.idle_table import (
+    IdleTable,
+    check_idle_table,
+    find_not_relocated,
+    idle_table_from_page,
+)
+from vmcoretool.xen.image import Image, Window, find_windows, image_slot
+from vmcoretool.xen.search import self_references
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.evidence.case import Case
+    from vmcoretool.memory import PhysicalMemory
+
+NAME: Final = "memory-scan"
+MAX_PAGES: Final = 1 << 20
+
+
+class _Harvest(NamedTuple):
+    tables: int  # pages that refer to themselves
+    users: dict[Maddr, int]  # level 3 table of slot 261 -> how many of them use it
+    found: tuple[tuple[IdleTable, Image], ...]
+
+
+def _examine(case: Case) -> Iterator[Evidence | Silence]:
+    refusal = case.no_scan
+    if refusal:
+        yield Silence(source=NAME, reason=refusal)
+        return
+    if case.vmcore.architecture != "x86_64":
+        reason = f"four-level page tables are not those of {case.vmcore.architecture}"
+        yield Silence(source=NAME, reason=reason)
+        return
+    harvest = _harvest(case)
+    for idle, image in harvest.found:
+        case.scanned.append(idle)
+        yield _evidence(idle, image, harvest)
+    if not harvest.found:
+        stopped = " before the scan was stopped" if case.stopped else ""
+        reason = f"{harvest.tables} pages refer to themselves in slot 258{stopped}, none of them "
+        yield Silence(source=NAME, reason=reason + "is the idle page table of an image it maps")
+
+
+def _harvest(case: Case) -> _Harvest:
+    memory = case.vmcore.memory
+    windows: dict[Maddr, tuple[Window, ...]] = {}
+    users: dict[Maddr, int] = {}
+    found: dict[tuple[int, int], tuple[IdleTable, Image]] = {}
+    low: list[Maddr] = []
+    tables = 0
+    for page in self_references(memory, case.watch_scan):
+        tables += 1
+        try:
+            upper = image_slot(memory, page)
+            if upper is None:
+                continue
+            table = frame(upper.entry)
+            users[table] = users.get(table, 0) + 1
+            if table not in windows:
+                windows[table] = find_windows(memory, upper)
+        except MemoryFault:
+            low.append(page)
+            continue
+        hit = idle_table_from_page(memory, page, windows[table])
+        if hit:
+            found[hit[0].layout.virt_start, hit[0].base] = hit
+        else:
+            low.append(page)
+        if tables >= MAX_PAGES:
+            break
+    if not found:
+        found = _not_relocated(memory, low)
+    return _Harvest(tables, users, tuple(found.values()))
+
+
+def _not_relocated(
+    memory: PhysicalMemory, pages: list[Maddr]
+) -> dict[tuple[int, int], tuple[IdleTable, Image]]:
+    # Only where no relocated image is anywhere: a table in the first 16 MiB with nothing but the
+    # hypervisor's slots, mapped to itself by its own direct map.
+    found = {}
+    for page in pages:
+        try:
+            image = find_not_relocated(memory, page)
+        except MemoryFault:
+            continue
+        if image:
+            layout = image.layout
+            idle = check_idle_table(memory, layout, Vaddr(layout.virt_start + page), page)
+            if idle:
+                found[int(layout.virt_start), int(page)] = idle, image
+    return found
+
+
+def _evidence(idle: IdleTable, image: Image, harvest: _Harvest) -> Evidence:
+    others = harvest.users.get(frame(image.steps[0].entry), 1) - 1
+    basis = (
+        f"page {idle.maddr:#x}, one of {harvest.tables} that refer to themselves in slot 258, is "
+        f"mapped by its own tables at {idle.vaddr:#x}"
+    )
+    if image.layout.relocatable:
+        basis += f"; {image.agreeing} of {image.mapped} mapped image pages agree"
+        basis += f"; {others} other tables in the dump map this image"
+        if idle.base == 0:
+            basis += (
+                "; against it: no running Xen has base 0, this may be a copy from before the move"
+            )
+    return Evidence(
+        source=NAME,
+        xen_phys_start=idle.xen_phys_start,
+        strength="derived",
+        basis=basis,
+        steps=tuple(map(str, idle.steps)),
+    )
+
+
+SOURCE: Final = Source(
+    NAME,
+    "Without any note: one pass for pages that refer to themselves; one of them is the idle table.",
+    _examine,
+)

@@ -1,0 +1,1 @@
+"""What is known of Linux kernels in a dump."""
