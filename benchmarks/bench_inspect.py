@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.builders.xen_host import XenHost  # noqa: E402 - the tree's own builders
+from tests.builders import notes  # noqa: E402 - the tree's own builders
+from tests.builders.xen_host import XenHost  # noqa: E402 - likewise
 
 ROUNDS = 25
 TIB = 1 << 40
@@ -111,10 +112,12 @@ def counts(dump: Path, delay: str) -> tuple[int, int]:
     return int(reads), int(size)
 
 
-def build_sparse(path: Path) -> None:
+def build_sparse(path: Path, *, without_cr3: bool = False) -> None:
     """A host of 1 TiB in 4,096 PT_LOADs, of which only the hypervisor's pages hold data."""
     host = XenHost(small_pages=True)
     blob = host.note_blob()
+    if without_cr3:
+        blob = notes.vmcoreinfo_xen(host.pgd_l4)
     each = TIB // LOADS
     note_offset = 64 + 56 * (LOADS + 1)
     data_offset = note_offset + len(blob) + 4095 & -4096

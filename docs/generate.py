@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vmcoretool.containers import FORMATS
 from vmcoretool.evidence import SOURCES
 from vmcoretool.findings import CODES
-from vmcoretool.xen.layouts import LAYOUTS, NOT_RELOCATED
+from vmcoretool.xen.layouts import DIRECTMAPS, LAYOUTS, NOT_RELOCATED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,10 +60,17 @@ def evidence() -> str:
             for row in (*LAYOUTS, NOT_RELOCATED)
         ],
     )
+    maps = table(
+        ("direct map", "starts at", "introduced by"),
+        [(row.name, f"`{row.start:#x}`", row.citation) for row in DIRECTMAPS],
+    )
     return (
         f"# Evidence sources and layouts\n\n{_MADE}\n{sources}\n## Address space layouts\n\n"
         f"No version decides which row holds: the page tables of a dump support it or not.\n\n"
-        f"{layouts}"
+        f"{layouts}\n{maps}\n"
+        "x86_32 PAE: the image lies in the direct map at `0xff000000` and never moves; proved on\n"
+        "built dumps only. ia64 has no xen_phys_start. ARM, RISC-V and PPC builds of Xen have no\n"
+        "kexec and so no such dumps.\n"
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmcoretool.findings import Finding, finding
+from vmcoretool.xen.layouts import DIRECTMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.evidence.case import Case
     from vmcoretool.evidence.weigh import Verdict
-    from vmcoretool.identity import IdlePageTable
+    from vmcoretool.identity import IdlePageTable, XenIdentity
     from vmcoretool.vmcore import Vmcore
 
 
@@ -22,7 +23,9 @@ def guest_findings(case: Case) -> Iterator[Finding]:
         yield finding("nested-xen-image", message)
 
 
-def host_findings(case: Case, verdict: Verdict, idle: IdlePageTable | None) -> Iterator[Finding]:
+def host_findings(
+    case: Case, verdict: Verdict, xen: XenIdentity, idle: IdlePageTable | None
+) -> Iterator[Finding]:
     """What to say of a Xen host's dump."""
     vmcore = case.vmcore
     yield from _note_findings(vmcore, verdict)
@@ -37,6 +40,9 @@ def host_findings(case: Case, verdict: Verdict, idle: IdlePageTable | None) -> I
     if idle and idle.proven and case.pgd_l4 not in (None, idle.vaddr):
         message = f"it says {case.pgd_l4:#x}; the table is at {idle.vaddr:#x}"
         yield finding("pgd-l4-wrong", message)
+    if xen.directmap is not None and xen.directmap is not DIRECTMAPS[0]:
+        message = f"the direct map starts at {xen.directmap.start:#x} ({xen.directmap.name})"
+        yield finding("directmap-unusual", message)
     lost = [str(cpu.cpu) for cpu in vmcore.cpus if not cpu.saved]
     if lost:
         message = f"CPU {', '.join(lost[:16])}: no registers were saved"

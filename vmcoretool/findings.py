@@ -115,6 +115,12 @@ CODES: Final[tuple[Code, ...]] = (
         "To look at that one, take a dump of the guest itself.",
     ),
     Code(
+        "directmap-unusual",
+        "warning",
+        "This Xen was built with BIGMEM; crash knows only the usual start of the direct map.",
+        "Expect crash to misread the hypervisor's heap: domains, vcpus, the console ring.",
+    ),
+    Code(
         "architecture-not-supported",
         "warning",
         "Page tables of this architecture are not walked, so nothing can be proved.",

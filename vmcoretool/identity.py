@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
-from vmcoretool.linux.banner import find_banner
 from vmcoretool.xen.build_id import find_build_id
-from vmcoretool.xen.console import version_line
 from vmcoretool.xen.idle_table import layout_of
+from vmcoretool.xen.image import find_directmap
 from vmcoretool.xen.version import XenVersion, read_version
-from vmcoretool.xen.x86_32 import DIRECTMAP_SIZE, DIRECTMAP_START, idle_table
 
 if TYPE_CHECKING:
     from vmcoretool.evidence.case import Case
     from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.xen.layouts import DirectMap
 
 Kind = Literal["xen-host", "xen-domain", "linux", "unknown"]
 _DUMPCORE_TYPES: Final = range(0x2000000, 0x2000004)
@@ -49,11 +48,13 @@ class XenIdentity(NamedTuple):
         version: from the CRASH_INFO note, else from the banner in the console ring, else None.
         virt_start: XEN_VIRT_START of the proven layout, or None.
         build_id: lower-case hexadecimal, or None.
+        directmap: where the proven tables map all memory, or None.
     """
 
     version: XenVersion | None
     virt_start: Vaddr | None
     build_id: str | None
+    directmap: DirectMap | None
 
 
 def find_kind(case: Case, verdict: Verdict) -> Kind:
@@ -69,6 +70,8 @@ def find_kind(case: Case, verdict: Verdict) -> Kind:
         return "xen-host"
     if any(note.owner == "Xen" and note.type in _DUMPCORE_TYPES for note in vmcore.notes):
         return "xen-domain"
+    from vmcoretool.linux.banner import find_banner  # noqa: PLC0415 - no Xen host needs it
+
     if any(find_banner(vmcore.memory, root.maddr) for root in case.survey.elsewhere):
         return "linux"
     return "unknown"
@@ -79,18 +82,29 @@ def find_identity(case: Case, verdict: Verdict) -> XenIdentity:
     memory = case.vmcore.memory
     info = case.vmcore.crash_info
     version = read_version(memory, info) if info else None
-    if version is None and case.ring:
-        line = version_line(case.ring)
-        if line:
-            version = XenVersion(line[0], line[1], line[2], None, None, None)
+    if version is None:
+        from vmcoretool.xen.traces import find_version  # noqa: PLC0415 - notes tell it nearly always
+
+        banner = find_version(case.ring.text) if case.ring else None
+        if banner is None and not case.vmcore.notes:
+            banner = case.traces.version
+        if banner:
+            version = XenVersion(*banner, None, None, None)
     image = next(
         (one for one in case.images if one.base == verdict.xen_phys_start and one.base), None
     )
     if image is None:
-        return XenIdentity(version, None, None)
+        return XenIdentity(version, None, None, None)
     strings = [image.vaddr_of(at) for at in info.strings] if info else []
-    near = next((at for at in strings if at is not None), image.runs[0].vaddr)
-    return XenIdentity(version, image.layout.virt_start, find_build_id(memory, image, near))
+    first = image.runs[0]
+    # behind the read-only data, which ends the first run where no string tells where it is
+    near = next((at for at in strings if at is not None), Vaddr(first.vaddr + first.size))
+    return XenIdentity(
+        version,
+        image.layout.virt_start,
+        find_build_id(memory, image, near),
+        find_directmap(memory, image),
+    )
 
 
 def find_idle_page_table(case: Case, verdict: Verdict) -> IdlePageTable | None:
@@ -118,6 +132,12 @@ def find_idle_page_table(case: Case, verdict: Verdict) -> IdlePageTable | None:
 
 
 def _idle_page_table_32(case: Case) -> IdlePageTable | None:
+    from vmcoretool.xen.x86_32 import (  # noqa: PLC0415 - the old architecture's alone
+        DIRECTMAP_SIZE,
+        DIRECTMAP_START,
+        idle_table,
+    )
+
     info = case.vmcore.vmcoreinfo_xen
     pgd_l3 = info.symbol("pgd_l3") if info else None
     if pgd_l3 is None or not 0 <= pgd_l3 - DIRECTMAP_START < DIRECTMAP_SIZE:

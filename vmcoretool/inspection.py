@@ -97,16 +97,17 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
             findings=tuple(findings),
             interrupted=case.stopped,
         )
+    xen = find_identity(case, verdict)
     idle = find_idle_page_table(case, verdict)
     given = ((xen_syms, "hypervisor"), (vmlinux, "dom0"))
     return Inspection(
         vmcore=vmcore,
         kind=kind,
-        xen=find_identity(case, verdict),
+        xen=xen,
         verdict=verdict,
         idle_page_table=idle,
         commands=crash_command.suggest(vmcore, verdict, xen_syms=xen_syms, vmlinux=vmlinux),
         namelists=tuple((path, target) for path, target in given if path),
-        findings=(*findings, *host_findings(case, verdict, idle)),
+        findings=(*findings, *host_findings(case, verdict, xen, idle)),
         interrupted=case.stopped,
     )

@@ -101,3 +101,64 @@ def desc_zeroed(data: bytes) -> bytes:
     place = crash_info(data)
     out[place.desc : place.desc + place.descsz] = bytes(place.descsz)
     return bytes(out)
+
+
+def notes_removed(data: bytes) -> bytes:
+    """No PT_NOTE at all: its program header becomes PT_NULL."""
+    phdr, offset, size = note_segment(data)
+    out = bytearray(data)
+    struct.pack_into("<I", out, phdr, 0)
+    out[offset : offset + size] = bytes(size)
+    return bytes(out)
+
+
+def only(data: bytes, kind: int) -> bytes:
+    """Only the notes of one type are left."""
+    kept = b"".join(data[place.start : place.end] for place in places(data) if place.kind == kind)
+    return _replace_notes(data, kept)
+
+
+def without_owner(data: bytes, owner: bytes) -> bytes:
+    kept = b"".join(data[place.start : place.end] for place in places(data) if place.owner != owner)
+    return _replace_notes(data, kept)
+
+
+def saved_cr3s(data: bytes) -> set[int]:
+    return {
+        struct.unpack_from("<Q", data, place.desc + 16)[0] & 0x000FFFFFFFFFF000
+        for place in places(data)
+        if place.kind == CRASH_REGS
+    }
+
+
+def without_pages(data: bytes, pages: set[int]) -> bytes:
+    """The pages left out as makedumpfile does: described by p_memsz, without data."""
+    (phoff,) = struct.unpack_from("<Q", data, 32)
+    (phnum,) = struct.unpack_from("<H", data, 56)
+    table: list[bytes] = []
+    for at in range(phoff, phoff + 56 * phnum, 56):
+        kind, flags, offset, vaddr, paddr, filesz, memsz, align = struct.unpack_from(
+            "<IIQQQQQQ", data, at
+        )
+        inside = sorted(page for page in pages if kind == 1 and paddr <= page < paddr + filesz)
+        for page in inside:
+            before = page - paddr
+            if before:
+                head = (kind, flags, offset, vaddr, paddr, before, before, align)
+                table.append(struct.pack("<IIQQQQQQ", *head))
+            table.append(struct.pack("<IIQQQQQQ", kind, flags, 0, vaddr, page, 0, 4096, align))
+            cut = before + 4096
+            offset, paddr, filesz, memsz = offset + cut, paddr + cut, filesz - cut, memsz - cut
+        if memsz or kind != 1:
+            last = (kind, flags, offset, vaddr, paddr, filesz, memsz, align)
+            table.append(struct.pack("<IIQQQQQQ", *last))
+    out = bytearray(data + b"".join(table))
+    struct.pack_into("<Q", out, 32, len(data))
+    struct.pack_into("<H", out, 56, len(table))
+    return bytes(out)
+
+
+def boot_log_overwritten(data: bytes) -> bytes:
+    for line in (b"New Xen image base address", b"Xen image load base address"):
+        data = data.replace(line, b"x" * len(line))
+    return data

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,10 +22,13 @@ class Watch:
         self._drawn = False
         self._started = self._last = time.monotonic()
         self._before: Any = None
+        self._guarding = False
         self._bar = sys.stderr is not None and sys.stderr.isatty()
 
     def __call__(self, name: str, done: int, total: int) -> bool:
         """Show how far the scan is; whether it shall go on."""
+        if not self._guarding:
+            self._guard()
         now = time.monotonic()
         # short scans need no bar
         if self._bar and now - self._last > _INTERVAL and now - self._started > _PATIENCE:
@@ -36,9 +37,16 @@ class Watch:
         return not self._stopped
 
     def __enter__(self) -> Watch:  # noqa: PYI034 - Self is in typing from 3.11 on only
+        return self
+
+    def _guard(self) -> None:
+        # From the first step of a scan on, Ctrl-C ends the scan instead of the process.
+        import signal  # noqa: PLC0415 - nearly no inspection scans
+        import threading  # noqa: PLC0415 - likewise
+
+        self._guarding = True
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._interrupt)
-        return self
 
     def __exit__(
         self,
@@ -47,6 +55,8 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         if self._before is not None:
+            import signal  # noqa: PLC0415 - as above
+
             signal.signal(signal.SIGINT, self._before)
         if self._drawn:
             sys.stderr.write("\r\x1b[K")

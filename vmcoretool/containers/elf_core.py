@@ -228,7 +228,8 @@ class _ElfPages:
                 there = max(size - offset, 0) if offset < size else 0
                 lost += filesz - there
             if there:
-                pieces.append((paddr, min(paddr + there, MADDR_LIMIT), offset))
+                end = paddr + there
+                pieces.append((paddr, min(MADDR_LIMIT, end), offset))
             if memsz > there or filesz > there:
                 end = min(paddr + max(memsz, filesz), MADDR_LIMIT)
                 without_data.append((paddr + there, end))

@@ -30,12 +30,12 @@ SOURCES: Final[tuple[Source, ...]] = (
     idle_page_table.SOURCE,
     string_pointers.SOURCE,
     registers.SOURCE,
-    boot_log.SOURCE,
     user.SOURCE,
     namelist.VARIABLE_SOURCE,
     namelist.BUILD_ID_SOURCE,
     candidate_scan.SOURCE,
     memory_scan.SOURCE,
+    boot_log.SOURCE,  # it reads the ring of an image that the others have proven
 )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import Vaddr
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image import Image
+    from vmcoretool.xen.traces import Traces
 
 Scan = Literal["auto", "always", "never"]
 CANDIDATES = 8
@@ -74,6 +75,7 @@ class Case:
         self.scanned: list[IdleTable] = []
         self.stopped = False
         self._watch = watch
+        self._images: dict[tuple[Maddr, ...], tuple[Image, ...]] = {}
 
     @cached_property
     def xen_notes(self) -> bool:
@@ -114,15 +116,19 @@ class Case:
         memory = self.vmcore.memory
         return survey(memory, self.roots, self.pgd_l4, ran_low=self.ran_low)
 
-    @cached_property
+    @property
     def images(self) -> tuple[Image, ...]:
-        """The images that CPUs' tables or, failing these, the idle tables found map."""
+        """The images that CPUs' tables map or, failing these, the idle tables found so far."""
         found = tuple(sighting.image for sighting in self.survey.sightings)
-        if found or not self.idle_tables:
+        idle_tables = (*self.idle_tables, *self.scanned)
+        if found or not idle_tables:
             return found
-        roots = [Root("idle page table", idle.maddr) for idle in self.idle_tables]
-        again = survey(self.vmcore.memory, roots, self.pgd_l4, ran_low=False)
-        return tuple(sighting.image for sighting in again.sightings)
+        known = tuple(idle.maddr for idle in idle_tables)
+        if known not in self._images:
+            roots = [Root("idle page table", maddr) for maddr in known]
+            again = survey(self.vmcore.memory, roots, self.pgd_l4, ran_low=False)
+            self._images[known] = tuple(sighting.image for sighting in again.sightings)
+        return self._images[known]
 
     @cached_property
     def ran_low(self) -> bool:
@@ -191,12 +197,20 @@ class Case:
         """The console ring of the first image that has one in the dump."""
         for image in self.images:
             if image.layout.relocatable:
-                bases = [idle.vaddr for idle in self.idle_tables if idle.base == image.base]
+                idle_tables = (*self.idle_tables, *self.scanned)
+                bases = [idle.vaddr for idle in idle_tables if idle.base == image.base]
                 near = bases[0] if bases else image.runs[-1].vaddr
                 ring = find_ring(self.vmcore.memory, image, near)
                 if ring:
                     return ring
         return None
+
+    @cached_property
+    def traces(self) -> Traces:
+        """What the image itself still holds of the notes that the headers lack."""
+        from vmcoretool.xen.traces import Traces, find_traces  # noqa: PLC0415 - for poor dumps
+
+        return find_traces(self.vmcore.memory, self.images[0]) if self.images else Traces()
 
     @property
     def no_scan(self) -> str:

@@ -6,6 +6,7 @@ themselves there, the rule of the idle page table picks the right one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
@@ -47,13 +48,26 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         yield Silence(source=NAME, reason=reason)
         return
     harvest = _harvest(case)
+    case.scanned.extend(idle for idle, _ in harvest.found)
     for idle, image in harvest.found:
-        case.scanned.append(idle)
-        yield _evidence(idle, image, harvest)
+        evidence = _evidence(idle, image, harvest)
+        info = case.traces.vmcoreinfo if case.pgd_l4 is None else None
+        if info and info.symbol("pgd_l4") == idle.vaddr:
+            basis = f"{evidence.basis}; VMCOREINFO_XEN in the image names pgd_l4 there"
+            evidence = replace(evidence, basis=basis)
+        yield evidence
     if not harvest.found:
         stopped = " before the scan was stopped" if case.stopped else ""
-        reason = f"{harvest.tables} pages refer to themselves in slot 258{stopped}, none of them "
-        yield Silence(source=NAME, reason=reason + "is the idle page table of an image it maps")
+        reason = (
+            f"{harvest.tables} pages refer to themselves in slot 258{stopped}, none of them is the "
+            "idle page table of an image it maps"
+        )
+        if not case.xen_notes and not case.stopped:
+            from vmcoretool.xen.traces import find_text  # noqa: PLC0415 - the last resort
+
+            text = find_text(case.vmcore.memory, case.watch_scan)
+            reason += f"; text of VMCOREINFO_XEN lies at {text:#x}" if text else ""
+        yield Silence(source=NAME, reason=reason)
 
 
 def _harvest(case: Case) -> _Harvest:

@@ -12,7 +12,6 @@ from vmcoretool.addresses import Maddr
 from vmcoretool.errors import TranslationFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
 from vmcoretool.paging.x86_64 import walk
-from vmcoretool.xen.x86_32 import IMAGE_START, maps_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +41,8 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 
 
 def _x86_32(case: Case) -> Iterator[Evidence | Silence]:
+    from vmcoretool.xen.x86_32 import IMAGE_START, maps_image  # noqa: PLC0415 - the old architecture's
+
     for cpu in case.vmcore.cpus:
         done = maps_image(case.vmcore.memory, Maddr(cpu.cr3)) if cpu.cr3 else None
         if done:

@@ -25,8 +25,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
     if not rips:
         yield Silence(source=NAME, reason="no note saved a 64-bit rip")
         return
-    for sighting in case.survey.sightings:
-        image = sighting.image
+    for image in case.images:
         inside = [(cpu, rip) for cpu, rip in rips if image.maddr_of(rip) is not None]
         if inside:
             shown = ", ".join(f"CPU {cpu} {rip:#x}" for cpu, rip in inside[:_SHOWN])

@@ -13,7 +13,6 @@ note can start, is cut or extended to the next known header, and that is reporte
 
 from __future__ import annotations
 
-import re
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ XEN_ELFNOTE_CRASH_REGS: Final = 0x1000002
 NT_XEN_KDUMP_CR3: Final = 0x10000001
 MAX_NOTES: Final = 65_536
 _OWNER_LIMIT: Final = 64
-_NOT_ZERO: Final = re.compile(rb"[^\0]")
+_ZERO_BLOCK: Final = 4096
 
 # Owner and type of the notes a host vmcore is made of; xen.git xen/include/public/elfnote.h and
 # xen/common/kexec.c, QEMU target/i386/arch_dump.c, makedumpfile elf_info.c.
@@ -235,5 +234,10 @@ def _skip_zeros(blob: bytes, at: int) -> int:
     # Xen reserves room for a note per CPU and leaves it zero when the CPU did not write it.
     if blob[at : at + 12] != bytes(12):
         return at
-    data = _NOT_ZERO.search(blob, at)
-    return len(blob) if data is None else data.start() & ~3
+    while at < len(blob):
+        block = blob[at : at + _ZERO_BLOCK]
+        rest = block.lstrip(b"\0")
+        if rest:
+            return at + len(block) - len(rest) & ~3
+        at += len(block)
+    return len(blob)

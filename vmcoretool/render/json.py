@@ -97,6 +97,7 @@ def _dump(vmcore: Vmcore) -> dict[str, Any]:
 def _xen(inspection: Inspection) -> dict[str, Any]:
     identity = inspection.xen
     version = identity.version if identity else None
+    directmap = identity.directmap if identity else None
     return {
         "version": version.text if version else None,
         "major": version.major if version else None,
@@ -108,6 +109,7 @@ def _xen(inspection: Inspection) -> dict[str, Any]:
         "build_id": identity.build_id if identity else None,
         "command_line": None,
         "virt_start": _address(identity.virt_start) if identity else None,
+        "directmap_start": _address(directmap.start) if directmap else None,
         "crashed_cpu": None,
         "panic": None,
     }

@@ -6,7 +6,6 @@ in a section of its own, 16 bytes long.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Vaddr
@@ -17,8 +16,9 @@ if TYPE_CHECKING:
     from vmcoretool.xen.image import Image
 
 SEARCH_LIMIT: Final = MIB
-# n_namesz 4, n_descsz 16 or 20, n_type NT_GNU_BUILD_ID (3), "GNU"
-_NOTE: Final = re.compile(rb"\x04\0\0\0([\x10\x14])\0\0\0\x03\0\0\0GNU\0")
+# n_type NT_GNU_BUILD_ID and the owner; n_namesz 4 and n_descsz stand before them
+_MARK: Final = b"\x03\0\0\0GNU\0"
+_SIZES: Final = (16, 20)
 
 
 def find_build_id(memory: PhysicalMemory, image: Image, near: Vaddr) -> str | None:
@@ -30,9 +30,12 @@ def find_build_id(memory: PhysicalMemory, image: Image, near: Vaddr) -> str | No
         near: where to start: the strings of CRASH_INFO, which are read-only data too.
     """
     for _, block in image_blocks(memory, image, near, SEARCH_LIMIT):
-        for match in _NOTE.finditer(block):
-            size = match[1][0]
-            desc = block[match.end() : match.end() + size]
-            if match.start() % 4 == 0 and len(desc) == size and any(desc):
+        at = block.find(_MARK, 8)
+        while at >= 0:
+            namesz = int.from_bytes(block[at - 8 : at - 4], "little")
+            size = int.from_bytes(block[at - 4 : at], "little")
+            desc = block[at + 8 : at + 8 + size] if size in _SIZES else b""
+            if at % 4 == 0 and namesz == 4 and len(desc) == size and any(desc):
                 return desc.hex()
+            at = block.find(_MARK, at + 1)
     return None

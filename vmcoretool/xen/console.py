@@ -7,7 +7,6 @@ variables lead to it: ``conring``, a pointer, 8 bytes behind ``conring_size``, 3
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
@@ -25,11 +24,8 @@ if TYPE_CHECKING:
 SEARCH_LIMIT: Final = MIB
 RING_SIZES: Final = tuple(1 << bits for bits in range(14, 24))
 _PREFIX: Final = b"(XEN) "
-# a whole line of Xen's own, with or without a time stamp
-_LINE: Final = rb"(?:^|\n)\(XEN\) (?:\[[^\]\n]{1,40}\] )?"
-_NEW_BASE: Final = re.compile(_LINE + rb"New Xen image base address: (0x[0-9a-f]{1,16})\n")
-_LOAD_BASE: Final = re.compile(_LINE + rb"Xen image load base address: (0x[0-9a-f]{1,16})\n")
-_VERSION: Final = re.compile(rb"Xen version (\d{1,3})\.(\d{1,3})([!-~]{0,40}) \(")
+_NEW_BASE: Final = b"New Xen image base address: 0x"
+_LOAD_BASE: Final = b"Xen image load base address: 0x"
 
 
 class Ring(NamedTuple):
@@ -75,29 +71,37 @@ def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:
     is final only where it did not, and 0 where the loader put Xen low (Xen commit b28044226e
     (2017-04-07) (in 4.9)).
     """
-    found = []
-    for pattern in (_NEW_BASE, _LOAD_BASE):
-        for match in pattern.finditer(ring.text):
-            base = int(match[1], 16)
-            if base:
-                line = match[0].strip().decode("ascii", "backslashreplace")
-                found.append((line, Maddr(base)))
+    for mark in (_NEW_BASE, _LOAD_BASE):
+        if mark not in ring.text:
+            continue
+        found = [
+            (line.decode("ascii", "backslashreplace"), Maddr(base))
+            for line in ring.text.split(b"\n")
+            if (base := _base_in(line, mark))
+        ]
         if found:
-            break
-    return tuple(found)
+            return tuple(found)
+    return ()
 
 
-def version_line(ring: Ring) -> tuple[int, int, str] | None:
-    """Major, minor and extra version from the banner line, if it is still in the ring."""
-    match = _VERSION.search(ring.text)
-    if match is None:
-        return None
-    return int(match[1]), int(match[2]), match[3].decode("ascii")
+def _base_in(line: bytes, mark: bytes) -> int:
+    # The address, 0 for none, in a whole line of Xen's own, with or without a time stamp.
+    if not line.startswith(_PREFIX):
+        return 0
+    said = line[len(_PREFIX) :]
+    if said.startswith(b"["):
+        said = said.partition(b"] ")[2]
+    if not said.startswith(mark):
+        return 0
+    try:
+        return int(said[len(mark) :].rstrip(b"\r"), 16) & (1 << 64) - 1
+    except ValueError:
+        return 0
 
 
 def _pointers(block: bytes) -> Iterator[tuple[int, Vaddr, Vaddr]]:
     # (offset, value, start of direct map) of aligned words that point to a page of the direct map
-    for start in DIRECTMAPS:
+    for _, start, _ in DIRECTMAPS:
         mark = (start >> 40).to_bytes(3, "little")
         at = block.find(mark, 13)
         while at >= 0:

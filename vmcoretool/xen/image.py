@@ -15,13 +15,12 @@ has other linear areas.  It is held for an image only with an anchor that no oth
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import PAGE_SIZE_BIT, PRESENT, Run, Step, frame, leaves, slot_of
-from vmcoretool.xen.layouts import LAYOUTS, XenLayout
+from vmcoretool.paging.x86_64 import PAGE_SIZE_BIT, PRESENT, Run, Step, frame, leaves, slot_of, walk
+from vmcoretool.xen.layouts import DIRECTMAPS, LAYOUTS, DirectMap, XenLayout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +32,7 @@ AGREEMENT: Final = 0.95
 BASE_ALIGNMENT: Final = 2 * MIB
 BASE_LIMIT: Final = 1 << 32
 """Xen loads and relocates below 4 GiB, 2 MiB aligned, and never at 0 (xen/arch/x86/setup.c)."""
+_CANDIDATES: Final = 4
 
 
 class Window(NamedTuple):
@@ -126,10 +126,11 @@ def find_image(window: Window, root: Maddr, pgd_l4: Vaddr | None) -> Image | Non
         root: machine address of the level 4 table.
         pgd_l4: what VMCOREINFO_XEN says of the idle table, a hint that need not be true.
     """
-    weights: Counter[int] = Counter()
+    weights: dict[int, int] = {}
     for run in window.runs:
-        weights[run.maddr - run.vaddr] += run.size
-    for shift, _ in weights.most_common(4):
+        shift = run.maddr - run.vaddr
+        weights[shift] = weights.get(shift, 0) + run.size
+    for shift in sorted(weights, key=lambda one: -weights[one])[:_CANDIDATES]:
         base = window.layout.virt_start + shift
         if base % BASE_ALIGNMENT or not 0 < base < BASE_LIMIT:
             continue
@@ -157,6 +158,18 @@ def image_at(window: Window, root: Maddr, base: Maddr) -> Image | None:
     if agreeing < AGREEMENT * mapped:
         return None
     return Image(window.layout, root, base, ours, agreeing, mapped, window.steps, ())
+
+
+def find_directmap(memory: PhysicalMemory, image: Image) -> DirectMap | None:
+    """The direct map of an image's tables, told by where the root table itself is mapped."""
+    for row in DIRECTMAPS:
+        try:
+            done = walk(memory, image.root, Vaddr(row.start + image.root))
+        except MemoryFault:
+            continue
+        if done.maddr == image.root:
+            return row
+    return None
 
 
 def _entry(memory: PhysicalMemory, table: Maddr, level: int, vaddr: Vaddr) -> Step | None:

@@ -98,5 +98,20 @@ NOT_RELOCATED: Final = XenLayout(
     citation="before Xen commit 369bafdb1c (2007-05-10): the image stays at 1 MiB",
 )
 
-DIRECTMAPS: Final = (_DIRECTMAP, Vaddr(0xFFFF_8480_0000_0000))
-"""Direct map starts: the usual one, and BIGMEM's (Xen commit 10dcec844f (2015-02-03) (in 4.6))."""
+
+class DirectMap(NamedTuple):
+    """Where all machine memory is mapped: ``maddr`` at ``start + maddr``."""
+
+    name: str
+    start: Vaddr
+    citation: str
+
+
+DIRECTMAPS: Final = (
+    DirectMap("usual", _DIRECTMAP, "DIRECTMAP_VIRT_START since 3.0.4"),
+    DirectMap(
+        "BIGMEM",
+        Vaddr(0xFFFF_8480_0000_0000),
+        "build option BIGMEM, Xen commit 10dcec844f (2015-02-03) (in 4.6)",
+    ),
+)
