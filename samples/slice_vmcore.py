@@ -43,8 +43,17 @@ class _Recorder:
     def __init__(self, pages: PageReader) -> None:
         self.pages = pages
         self.touched: set[int] = set()
-        self.present = pages.present
-        self.excluded = pages.excluded
+        self.present_pages = pages.present_pages
+        self.excluded_pages = pages.excluded_pages
+
+    def extents(self) -> Iterable[Extent]:
+        return self.pages.extents()
+
+    def is_present(self, maddr: int) -> bool:
+        return self.pages.is_present(maddr)
+
+    def is_excluded(self, maddr: int) -> bool:
+        return self.pages.is_excluded(maddr)
 
     def stored(self) -> Iterable[Extent]:
         return self.pages.stored()

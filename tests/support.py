@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = sorted(path.parent for path in (ROOT / "samples").glob("*/vmcore"))
+ELF_SAMPLES = [path for path in SAMPLES if path.name.startswith(("xen-", "linux-"))]
 XEN_SAMPLES = [path for path in SAMPLES if path.name.startswith("xen-")]
 RELOCATED = [path for path in XEN_SAMPLES if path.name != "xen-3.1-hypervisor-panic"]
 
@@ -27,6 +28,7 @@ class BytesSource:
     def __init__(self, data: bytes, path: str = "vmcore") -> None:
         self.data = data
         self.path = path
+        self.complete = True
         self.reads = 0
         self.bytes_read = 0
 

@@ -23,6 +23,7 @@ LEVELS = {
     "source": 2,
     "memory": 3,
     "notes": 3,
+    "unwrap": 3,
     "containers": 4,
     "paging": 4,
     "vmcore": 5,

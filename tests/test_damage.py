@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.builders import variants
-from tests.support import SAMPLES, XEN_SAMPLES, inspect_bytes, true_base
+from tests.support import ELF_SAMPLES, XEN_SAMPLES, inspect_bytes, true_base
 from vmcoretool import VmcoreError
 from vmcoretool.render.json import inspection_json
 from vmcoretool.render.text import inspection_text
@@ -15,7 +15,7 @@ from vmcoretool.render.text import inspection_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-FEW = [path for path in SAMPLES if path.name in ("xen-4.17-dom0-panic", "linux-native")]
+FEW = [path for path in ELF_SAMPLES if path.name in ("xen-4.17-dom0-panic", "linux-native")]
 
 
 def survives(data: bytes) -> None:
@@ -33,7 +33,7 @@ def head_size(data: bytes) -> int:
     return offset + size
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("sample", ELF_SAMPLES, ids=lambda path: path.name)
 def test_every_length_up_to_the_end_of_the_notes(sample: Path) -> None:
     data = (sample / "vmcore").read_bytes()
     end = head_size(data)
@@ -42,7 +42,7 @@ def test_every_length_up_to_the_end_of_the_notes(sample: Path) -> None:
         survives(data[:length])
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("sample", ELF_SAMPLES, ids=lambda path: path.name)
 @pytest.mark.parametrize("damage", [0x00, 0xFF, 0x01, 0x80])
 def test_every_byte_of_headers_and_notes_damaged(sample: Path, damage: int) -> None:
     data = bytearray((sample / "vmcore").read_bytes())

@@ -70,14 +70,16 @@ def test_memory_beyond_filesz_is_absent_never_zero() -> None:
     assert fault.value.excluded
     assert "left out" in str(fault.value)
     pages = vmcore.container.pages
-    assert (pages.present.page_count, pages.excluded.page_count) == (1, 2)
+    assert (pages.present_pages, pages.excluded_pages) == (1, 2)
     assert vmcore.container.complete
 
 
 def test_segment_without_any_data_is_excluded_wherever_it_points() -> None:
     core = ElfCore([Load(0, b"", memsz=0x9F000), Load(0x100000, b"a" * PAGE)], [NOTE])
     pages = open_bytes(core.build()).container.pages
-    assert [tuple(extent) for extent in pages.excluded] == [(0, 0x9F000)]
+    assert (pages.present_pages, pages.excluded_pages) == (1, 0x9F)
+    assert pages.is_excluded(0x9EFFF)
+    assert not pages.is_excluded(0x9F000)
 
 
 def test_first_of_overlapping_segments_wins() -> None:
@@ -86,7 +88,7 @@ def test_first_of_overlapping_segments_wins() -> None:
     assert vmcore.memory.read(Maddr(0x1000), 5 * PAGE) == (
         b"a" * 2 * PAGE + b"c" * PAGE + b"a" * 2 * PAGE
     )
-    assert vmcore.container.pages.present.page_count == 5
+    assert vmcore.container.pages.present_pages == 5
 
 
 def test_several_note_segments() -> None:
@@ -98,13 +100,13 @@ def test_several_note_segments() -> None:
 def test_segments_of_kcore_without_physical_address_are_skipped() -> None:
     loads = [Load((1 << 64) - 1, b"v" * PAGE), Load(0x1000, b"a" * PAGE)]
     vmcore = open_bytes(ElfCore(loads, [NOTE]).build())
-    assert [tuple(extent) for extent in vmcore.container.pages.present] == [(0x1000, 0x2000)]
+    assert [tuple(extent) for extent in vmcore.container.pages.extents()] == [(0x1000, 0x2000)]
 
 
 def test_all_zero_physical_addresses_are_said_to_be_unusable() -> None:
     loads = [Load(0, b"a" * PAGE), Load(0, b"b" * PAGE)]
     vmcore = open_bytes(ElfCore(loads, [NOTE]).build())
-    assert len(vmcore.container.pages.present) == 0
+    assert vmcore.container.pages.present_pages == 0
     assert "headers-odd" in [found.code for found in vmcore.findings]
 
 

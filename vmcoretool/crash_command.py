@@ -100,15 +100,15 @@ def suggest(
     if verdict.xen_phys_start is not None:
         option = ("--xen_phys_start", f"{verdict.xen_phys_start:#x}")
     stream = vmcore.paths[0] == "-"
-    target = "vmcore" if stream else file_argument(vmcore.paths[0])
+    targets = ("vmcore",) if stream else tuple(map(file_argument, vmcore.paths))
     common = _address_caveats(verdict)
     if stream:
         common += ("crash cannot read a stream: save it to a file first",)
     if not vmcore.container.complete:
         common += ("the dump is cut short: crash may stop at a missing page",)
     return (
-        _hypervisor(vmcore, verdict, option, (xen_syms, target), common),
-        _dom0(vmcore, option, (vmlinux, target), common),
+        _hypervisor(vmcore, verdict, option, (xen_syms, targets), common),
+        _dom0(vmcore, option, (vmlinux, targets), common),
     )
 
 
@@ -116,10 +116,10 @@ def _hypervisor(
     vmcore: Vmcore,
     verdict: Verdict,
     option: tuple[str, ...],
-    files: tuple[str | None, str],
+    files: tuple[str | None, tuple[str, ...]],
     common: tuple[str, ...],
 ) -> CrashCommand:
-    namelist, target = files
+    namelist, targets = files
     caveats = list(common)
     hyper: tuple[str, ...] = ()
     if namelist is None:
@@ -137,7 +137,7 @@ def _hypervisor(
     needed = verdict.status != "not-relocatable" and learnt != verdict.xen_phys_start
     return CrashCommand(
         target="hypervisor",
-        argv=("crash", *option, *hyper, file_argument(namelist or XEN_SYMS), target),
+        argv=("crash", *option, *hyper, file_argument(namelist or XEN_SYMS), *targets),
         ready=False,
         requires_option=needed,
         caveats=tuple(caveats),
@@ -147,10 +147,10 @@ def _hypervisor(
 def _dom0(
     vmcore: Vmcore,
     option: tuple[str, ...],
-    files: tuple[str | None, str],
+    files: tuple[str | None, tuple[str, ...]],
     common: tuple[str, ...],
 ) -> CrashCommand:
-    namelist, target = files
+    namelist, targets = files
     caveats = list(common)
     info = vmcore.crash_info
     p2m = info.dom0_p2m_mfn if info else None
@@ -169,7 +169,7 @@ def _dom0(
     p2m_option = ("--p2m_mfn", f"{p2m:#x}") if needed and p2m is not None else ()
     return CrashCommand(
         target="dom0",
-        argv=("crash", *option, *p2m_option, file_argument(namelist or VMLINUX), target),
+        argv=("crash", *option, *p2m_option, file_argument(namelist or VMLINUX), *targets),
         ready=False,
         requires_option=needed,
         caveats=tuple(caveats),

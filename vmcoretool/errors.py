@@ -69,11 +69,12 @@ class MemoryFault(VmcoreError, LookupError):
     Attributes:
         maddr: first byte that is missing.
         excluded: True when the dump describes the page but left its data out.
-        reason: which of the two, as words that follow "the page".
+        reason: which of the two, or what is damaged, as words that follow "the page".
     """
 
-    def __init__(self, maddr: Maddr, *, excluded: bool = False) -> None:
-        self.reason = "was left out of the dump" if excluded else "is not in the dump"
+    def __init__(self, maddr: Maddr, *, excluded: bool = False, reason: str = "") -> None:
+        missing = "was left out of the dump" if excluded else "is not in the dump"
+        self.reason = reason or missing
         super().__init__(f"machine address {maddr:#x} {self.reason}")
         self.maddr = maddr
         self.excluded = excluded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from itertools import pairwise
 from operator import lt
 from typing import TYPE_CHECKING
 
@@ -75,3 +76,65 @@ def _merge(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
             starts.append(start)
             ends.append(end)
     return starts, ends
+
+
+def disjoint(pieces: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """(start, end, offset) pieces in ascending order without overlaps; the first given wins.
+
+    A piece that loses a part of its range keeps the rest, with its offset moved along.
+    """
+    placed = sorted(pieces)
+    if all(before[1] <= after[0] for before, after in pairwise(placed)):
+        return placed
+    ranked = sorted((start, rank, end, offset) for rank, (start, end, offset) in enumerate(pieces))
+    return list(_sweep(ranked))
+
+
+def _sweep(ranked: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    # Walks all boundaries upwards; at each the lowest-ranked open segment owns the next stretch.
+    from heapq import heappop, heappush  # noqa: PLC0415 - overlaps are rare
+
+    bounds = sorted({start for start, *_ in ranked} | {end for _, _, end, _ in ranked})
+    opened: list[tuple[int, int, int, int]] = []  # rank, start, end, offset
+    next_in = 0
+    held: tuple[int, int, int, int] | None = None  # start, end, offset, rank being collected
+    for low, high in pairwise(bounds):
+        while next_in < len(ranked) and ranked[next_in][0] <= low:
+            start, rank, end, offset = ranked[next_in]
+            heappush(opened, (rank, start, end, offset))
+            next_in += 1
+        while opened and opened[0][2] <= low:
+            heappop(opened)
+        if opened:
+            rank, start, _, offset = opened[0]
+            if held and held[3] == rank and held[1] == low:
+                held = (held[0], high, held[2], rank)
+                continue
+            if held:
+                yield held[:3]
+            held = (low, high, offset + low - start, rank)
+    if held:
+        yield held[:3]
+
+
+def subtract(whole: ExtentMap, part: ExtentMap) -> ExtentMap:
+    """What of ``whole`` is not in ``part``."""
+    if not len(whole):
+        return whole
+    gaps: list[tuple[int, int]] = []
+    cuts = iter(part)
+    cut = next(cuts, None)
+    for start, end in whole:
+        at = int(start)
+        while cut and cut.end <= at:
+            cut = next(cuts, None)
+        while cut and cut.start < end:
+            if at < cut.start:
+                gaps.append((at, cut.start))
+            at = max(at, cut.end)
+            if cut.end > end:
+                break
+            cut = next(cuts, None)
+        if at < end:
+            gaps.append((at, end))
+    return ExtentMap(gaps)

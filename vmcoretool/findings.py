@@ -36,6 +36,12 @@ CODES: Final[tuple[Code, ...]] = (
         "Copy the dump again and compare sizes; what is left is still inspected.",
     ),
     Code(
+        "split-part-missing",
+        "error",
+        "A part of a makedumpfile --split set was not given, or is lost.",
+        "Give all parts, in any order; pages of a missing part cannot be read.",
+    ),
+    Code(
         "headers-odd",
         "warning",
         "A header field has a value no writer uses; the usual value was assumed.",

@@ -126,7 +126,7 @@ def find_idle_page_table(case: Case, verdict: Verdict) -> IdlePageTable | None:
         return None
     maddr = Maddr(case.pgd_l4 - layout.virt_start + start)
     proof = "not checked, its page is not in the dump: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"
-    if maddr in case.vmcore.memory.pages.present:
+    if case.vmcore.memory.pages.is_present(maddr):
         proof = "refuted by the page itself: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"
     return IdlePageTable(("idle_pg_table",), case.pgd_l4, maddr, proof, proven=False)
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vmcoretool.addresses import Extent
-    from vmcoretool.extents import ExtentMap
 
 CACHE_PAGES: Final = 1024
 _U64: Final = struct.Struct("<Q")
@@ -23,12 +22,21 @@ class PageReader(Protocol):
     """The one thing a container must get right: which bytes of machine memory it holds."""
 
     @property
-    def present(self) -> ExtentMap:
-        """Machine memory whose data is in the dump."""
+    def present_pages(self) -> int:
+        """How many pages have data in the dump."""
 
     @property
-    def excluded(self) -> ExtentMap:
-        """Machine memory the dump describes but whose data it left out, or lost."""
+    def excluded_pages(self) -> int:
+        """How many pages the dump describes but left out, or lost."""
+
+    def extents(self) -> Iterable[Extent]:
+        """The machine memory that the dump describes, sorted and disjoint."""
+
+    def is_present(self, maddr: int) -> bool:
+        """Whether the byte's data is in the dump."""
+
+    def is_excluded(self, maddr: int) -> bool:
+        """Whether the dump describes the byte but left its data out, or lost it."""
 
     def stored(self) -> Iterable[Extent]:
         """The present memory that may hold anything but zeros: holes of a sparse file are out."""
@@ -37,6 +45,9 @@ class PageReader(Protocol):
         """From 1 to ``size`` bytes at ``maddr``; b"" when that byte is not present.
 
         A short answer says only that this piece of the file ends, not that memory does.
+
+        Raises:
+            MemoryFault: the data is there but damaged; the fault's ``reason`` says how.
         """
 
 
@@ -66,6 +77,13 @@ class PhysicalMemory:
             at += len(part)
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_some(self, maddr: int, size: int) -> bytes:
+        """Like :meth:`PageReader.read_at`, but b"" for damaged data too; for searches."""
+        try:
+            return self.pages.read_at(maddr, size)
+        except MemoryFault:
+            return b""
 
     def read_u64(self, maddr: Maddr) -> int:
         """The little-endian 64-bit word at ``maddr``.
@@ -111,7 +129,7 @@ class PhysicalMemory:
                 return page[at - start : at - start + size]
         piece = self.pages.read_at(at, size)
         if not piece:
-            raise MemoryFault(Maddr(at), excluded=at in self.pages.excluded)
+            raise MemoryFault(Maddr(at), excluded=self.pages.is_excluded(at))
         return piece
 
     def _fill(self, start: int) -> bytes:

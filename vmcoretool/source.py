@@ -32,6 +32,10 @@ class ByteSource(Protocol):
     def size(self) -> int:
         """Length in bytes when it was opened."""
 
+    @property
+    def complete(self) -> bool:
+        """False when it is known that bytes never arrived; reading these raises TruncatedError."""
+
     def pread(self, size: int, offset: int) -> bytes:
         """Up to ``size`` bytes from ``offset``; fewer only where the file ends."""
 
@@ -45,11 +49,12 @@ class ByteSource(Protocol):
 class FileSource:
     """A regular file or block device, opened read-only."""
 
-    __slots__ = ("_fd", "path", "size")
+    __slots__ = ("_fd", "complete", "path", "size")
 
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self._fd = fd
+        self.complete = True
         self.size = os.lseek(fd, 0, os.SEEK_END)
 
     def pread(self, size: int, offset: int) -> bytes:

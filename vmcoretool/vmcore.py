@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from vmcoretool.containers import open_container
 from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
-from vmcoretool.errors import UnsupportedFormatError
+from vmcoretool.containers.kdump import in_part_order, is_split_part
+from vmcoretool.errors import UnsupportedFormatError, VmcoreError
 from vmcoretool.findings import Finding, finding
 from vmcoretool.memory import PhysicalMemory
 from vmcoretool.notes.crash_info import CrashInfo, parse_crash_info
@@ -21,8 +22,10 @@ from vmcoretool.notes.elf_note import (
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from vmcoretool.source import open_source
+from vmcoretool.unwrap import unwrap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from vmcoretool.containers.api import Container
@@ -35,7 +38,9 @@ class Vmcore:
 
     Attributes:
         paths: the files, as the user named them.
-        source: their bytes.
+        size: bytes of all files together.
+        layers: wrappings taken off, such as "flattened", outermost first.
+        sources: the bytes inside the wrappings.
         container: format, machine and completeness.
         memory: machine memory: ``memory.read(maddr, size)``.
         notes: every ELF note, in file order.
@@ -47,7 +52,9 @@ class Vmcore:
     """
 
     paths: tuple[str, ...]
-    source: ByteSource
+    size: int
+    layers: tuple[str, ...]
+    sources: tuple[ByteSource, ...]
     container: Container
     memory: PhysicalMemory
     notes: tuple[Note, ...]
@@ -76,7 +83,8 @@ class Vmcore:
 
     def close(self) -> None:
         """Close the file; memory that was not read yet can no longer be."""
-        self.source.close()
+        for source in self.sources:
+            source.close()
 
     def __enter__(self) -> Vmcore:  # noqa: PYI034 - Self is in typing from 3.11 on only
         return self
@@ -103,23 +111,25 @@ def open_vmcore(*paths: str | os.PathLike[str], format_name: str | None = None) 
         UnsupportedFormatError: a dump of a kind that is not read.
         FormatError: a dump whose headers are damaged beyond use.
     """
-    names = tuple(os.fspath(path) for path in paths)
-    if len(names) != 1:
-        raise UnsupportedFormatError(
-            f"{len(names)} files given as one dump, but no format read here comes in parts",
-            path=names[0] if names else "",
-        )
-    source = open_source(names[0])
+    sources: list[ByteSource] = []
     try:
-        return read_vmcore(source, format_name=format_name)
+        sources.extend(open_source(os.fspath(path)) for path in paths)
+        return read_vmcore(*sources, format_name=format_name)
     except BaseException:
-        source.close()
+        for source in sources:
+            source.close()
         raise
 
 
-def read_vmcore(source: ByteSource, *, format_name: str | None = None) -> Vmcore:
-    """Like :func:`open_vmcore`, from bytes that are no file of their own; closes nothing."""
-    container = open_container(source, format_name=format_name)
+def read_vmcore(*sources: ByteSource, format_name: str | None = None) -> Vmcore:
+    """Like :func:`open_vmcore`, from bytes that need be no files; closes nothing when it fails."""
+    if not sources:
+        raise UnsupportedFormatError("no file given")
+    unwrapped = [unwrap(source) for source in sources]
+    inner = tuple(source for source, _ in unwrapped)
+    if len(inner) > 1:
+        inner = in_part_order(inner)
+    container = open_container(inner, format_name=format_name)
     order = container.machine.byte_order
     findings = list(container.findings)
     notes: list[Note] = []
@@ -139,8 +149,10 @@ def read_vmcore(source: ByteSource, *, format_name: str | None = None) -> Vmcore
         elif note.type == 0 and note.owner in ("VMCOREINFO", "VMCOREINFO_XEN"):
             texts.setdefault(note.owner, parse_vmcoreinfo(note))
     return Vmcore(
-        paths=(source.path,),
-        source=source,
+        paths=tuple(source.path for source in inner),
+        size=sum(source.size for source in sources),
+        layers=unwrapped[0][1],
+        sources=inner,
         container=container,
         memory=PhysicalMemory(container.pages),
         notes=tuple(notes),
@@ -158,3 +170,32 @@ def _unreadable(note: Note) -> Finding:
         f"XEN_ELFNOTE_CRASH_INFO at file offset {note.offset:#x}: "
         f"{len(note.desc)} bytes is a length no Xen wrote",
     )
+
+
+def group_parts(paths: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The paths grouped into dumps: parts of one split set together, in the order given.
+
+    A file that cannot be opened is a dump of its own; opening it will say why.
+    """
+    if len(paths) < 2:
+        return tuple((path,) for path in paths)
+    groups: dict[object, list[str]] = {}
+    for number, path in enumerate(paths):
+        groups.setdefault(_set_of(path) or number, []).append(path)
+    return tuple(map(tuple, groups.values()))
+
+
+def _set_of(path: str) -> bytes | None:
+    # what the parts of one split set have in common
+    if path == "-":
+        return None
+    try:
+        source = open_source(path)
+    except (OSError, VmcoreError):
+        return None
+    try:
+        return is_split_part(unwrap(source)[0])
+    except (OSError, VmcoreError):
+        return None
+    finally:
+        source.close()

@@ -133,11 +133,20 @@ class _Pages:
     # machine memory of whole pages, from a dictionary
     def __init__(self, pages: dict[int, bytes]) -> None:
         self.pages = pages
-        self.present = ExtentMap((start, start + 4096) for start in pages)
-        self.excluded = ExtentMap()
+        self.present_pages = len(pages)
+        self.excluded_pages = 0
 
-    def stored(self) -> Iterator[Extent]:
-        return iter(self.present)
+    def extents(self) -> Iterator[Extent]:
+        return iter(ExtentMap((start, start + 4096) for start in self.pages))
+
+    stored = extents
+
+    def is_present(self, maddr: int) -> bool:
+        return maddr & -4096 in self.pages
+
+    def is_excluded(self, maddr: int) -> bool:
+        del maddr
+        return False
 
     def read_at(self, maddr: int, size: int) -> bytes:
         page = self.pages.get(maddr & -4096, b"")

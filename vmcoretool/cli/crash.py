@@ -13,13 +13,13 @@ from vmcoretool.vmcore import open_vmcore
 
 
 @click.command("crash")
-@click.argument("vmcore")
+@click.argument("vmcore", nargs=-1, required=True)
 @dump_options
 @click.option("--target", metavar="hypervisor|dom0|domN", help="Only this session.")
 @click.option("--run", is_flag=True, help="Replace this process by crash.")
 @click.option("--json", "as_json", is_flag=True, help="The commands as a JSON list.")
 def command(
-    vmcore: str,
+    vmcore: tuple[str, ...],
     format_name: str | None,
     vmlinux: str | None,
     xen_syms: str | None,
@@ -32,7 +32,7 @@ def command(
 ) -> int:
     """Print the crash command lines, one per session, quoted for the shell."""
     check_format(format_name)
-    with open_vmcore(vmcore, format_name=format_name) as opened:
+    with open_vmcore(*vmcore, format_name=format_name) as opened:
         request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
         inspection = inspect(opened, request)
     commands = [one for one in inspection.commands if target in (None, one.target)]

@@ -10,7 +10,7 @@ from vmcoretool.cli.failures import report
 from vmcoretool.cli.options import Request, check_format, dump_options, inspect, use_colour
 from vmcoretool.cli.output import emit
 from vmcoretool.render.text import inspection_text
-from vmcoretool.vmcore import open_vmcore
+from vmcoretool.vmcore import group_parts, open_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,10 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """What is this dump, where is the hypervisor, how sure is that, and how to open it."""
+    """What is this dump, where is the hypervisor, how sure is that, and how to open it.
+
+    Parts of a makedumpfile --split set given together, in any order, are one dump.
+    """
     check_format(format_name)
     request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
 
@@ -59,24 +62,24 @@ def command(
             return f"{'-' if start is None else hex(start)} {said}"
         return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
 
-    def show(path: str) -> int:
-        with open_vmcore(path, format_name=format_name) as opened:
+    def show(paths: tuple[str, ...]) -> int:
+        with open_vmcore(*paths, format_name=format_name) as opened:
             inspection = inspect(opened, request)
             emit(render(inspection))
             return exit_code(inspection)
 
     worst = 0
-    for path in vmcore:
-        worst = max(worst, _guarded(show, path))
+    for paths in group_parts(vmcore):
+        worst = max(worst, _guarded(show, paths))
         if worst == INTERRUPTED:
             break
     return worst
 
 
-def _guarded(show: Callable[[str], int], path: str) -> int:
+def _guarded(show: Callable[[tuple[str, ...]], int], paths: tuple[str, ...]) -> int:
     # One dump that cannot be read must not keep the others from being shown.
     try:
-        return show(path)
+        return show(paths)
     except BrokenPipeError:
         raise
     except Exception as error:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @click.command("notes")
-@click.argument("vmcore")
+@click.argument("vmcore", nargs=-1, required=True)
 @click.option("--format", "format_name", metavar="NAME", help="Force a container format.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
-def command(vmcore: str, format_name: str | None, *, as_json: bool) -> int:
+def command(vmcore: tuple[str, ...], format_name: str | None, *, as_json: bool) -> int:
     """List every ELF note: owner, type, size and decoded fields."""
     check_format(format_name)
-    with open_vmcore(vmcore, format_name=format_name) as opened:
+    with open_vmcore(*vmcore, format_name=format_name) as opened:
         notes = note_objects(opened)
         findings = opened.findings
     if as_json:

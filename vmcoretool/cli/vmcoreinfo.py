@@ -11,7 +11,7 @@ from vmcoretool.vmcore import open_vmcore
 
 
 @click.command("vmcoreinfo")
-@click.argument("vmcore")
+@click.argument("vmcore", nargs=-1, required=True)
 @click.option(
     "--source",
     type=click.Choice(["xen", "linux"]),
@@ -21,20 +21,25 @@ from vmcoretool.vmcore import open_vmcore
 @click.option("--format", "format_name", metavar="NAME", help="Force a container format.")
 @click.option("--json", "as_json", is_flag=True, help="The entries as a JSON object.")
 def command(
-    vmcore: str, source: str | None, key: str | None, format_name: str | None, *, as_json: bool
+    vmcore: tuple[str, ...],
+    source: str | None,
+    key: str | None,
+    format_name: str | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Print the VMCOREINFO text, as makedumpfile -i accepts it."""
     check_format(format_name)
-    with open_vmcore(vmcore, format_name=format_name) as opened:
+    with open_vmcore(*vmcore, format_name=format_name) as opened:
         found = {"xen": opened.vmcoreinfo_xen, "linux": opened.vmcoreinfo_linux}
     names = [source] if source else ["xen", "linux"]
     info = next((found[name] for name in names if found[name]), None)
     if info is None:
         wanted = " or ".join({"xen": "VMCOREINFO_XEN", "linux": "VMCOREINFO"}[n] for n in names)
-        complain(f"{printable(vmcore)}: the headers carry no {wanted}")
+        complain(f"{printable(vmcore[0])}: the headers carry no {wanted}")
         return 1
     if key is not None and key not in info.entries:
-        complain(f"{printable(vmcore)}: no key {printable(key)}")
+        complain(f"{printable(vmcore[0])}: no key {printable(key)}")
         return 1
     if as_json:
         import json  # noqa: PLC0415 - only then

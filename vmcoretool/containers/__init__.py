@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.containers import elf_core
-from vmcoretool.errors import FormatError, UnknownFormatError
+from vmcoretool.containers import elf_core, kdump
+from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vmcoretool.containers.api import Container, Format
     from vmcoretool.source import ByteSource
 
-FORMATS: Final[tuple[Format, ...]] = (elf_core.FORMAT,)
+FORMATS: Final[tuple[Format, ...]] = (elf_core.FORMAT, kdump.FORMAT)
 
 
-def open_container(source: ByteSource, *, format_name: str | None = None) -> Container:
-    """Take the file apart with the first format that claims it, or with the one named.
+def open_container(sources: Sequence[ByteSource], *, format_name: str | None = None) -> Container:
+    """Take a dump apart with the first format that claims it, or with the one named.
+
+    Args:
+        sources: the file, or the parts of a split set in any order.
+        format_name: skips recognition.
 
     Raises:
         UnknownFormatError: no format claims the file.
+        UnsupportedFormatError: a format claims it that is not read in this form.
         FormatError: a format claims it, but its headers are damaged beyond use.
         OSError: the file cannot be read.
     """
+    first = sources[0]
     try:
         for candidate in FORMATS:
-            if candidate.name == format_name or (format_name is None and candidate.probe(source)):
-                return candidate.open(source)
-    except FormatError as error:
-        error.path = error.path or source.path
+            if candidate.name == format_name or (format_name is None and candidate.probe(first)):
+                return candidate.open(sources)
+    except (FormatError, UnsupportedFormatError) as error:
+        error.path = error.path or first.path
         raise
-    if source.size == 0:
-        raise UnknownFormatError("the file is empty", path=source.path, cure="copy it again")
+    if first.size == 0:
+        raise UnknownFormatError("the file is empty", path=first.path, cure="copy it again")
     raise UnknownFormatError(
         "not a dump in any format known here",
-        path=source.path,
+        path=first.path,
         cure="'vmcoretool formats' lists what can be read",
     )

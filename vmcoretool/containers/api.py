@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vmcoretool.addresses import FileOffset
     from vmcoretool.findings import Finding
@@ -30,6 +30,18 @@ _ARCHITECTURES: Final = {
     243: ("riscv64", 8),
     258: ("loongarch64", 8),
 }
+
+
+# names that uname -m gives machines whose architecture has another name above
+_UNAMES: Final = {"i486": EM_386, "i586": EM_386, "i686": EM_386, "s390": 22, "ppc64le": 21}
+
+
+def machine_number(name: str) -> int | None:
+    """The e_machine of what ``uname -m`` says, or None where that is nothing known."""
+    for number, (known, _) in _ARCHITECTURES.items():
+        if known == name:
+            return number
+    return _UNAMES.get(name)
 
 
 class Machine(NamedTuple):
@@ -86,7 +98,7 @@ class Format(NamedTuple):
         title: one line for people.
         reference: where the format is defined.
         probe: whether the file is of this format; a short file is not; raises nothing but OSError.
-        open: takes the file apart; FormatError from here is final.
+        open: takes the file, or the files of a split set, apart; FormatError from here is final.
         limits: what is not read.
     """
 
@@ -94,5 +106,5 @@ class Format(NamedTuple):
     title: str
     reference: str
     probe: Callable[[ByteSource], bool]
-    open: Callable[[ByteSource], Container]
+    open: Callable[[Sequence[ByteSource]], Container]
     limits: str

@@ -12,18 +12,23 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import MADDR_LIMIT, MIB, PAGE_SIZE, Extent, FileOffset, Maddr
 from vmcoretool.containers.api import Container, Format, Machine, NoteBlob
-from vmcoretool.errors import FormatError, TruncatedError, UnknownFormatError
-from vmcoretool.extents import ExtentMap
+from vmcoretool.errors import (
+    FormatError,
+    MemoryFault,
+    TruncatedError,
+    UnknownFormatError,
+    UnsupportedFormatError,
+)
+from vmcoretool.extents import ExtentMap, disjoint, subtract
 from vmcoretool.findings import Finding, finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vmcoretool.source import ByteSource
 
@@ -71,7 +76,12 @@ def _probe(source: ByteSource) -> bool:
     return source.pread(4, 0) == b"\x7fELF"
 
 
-def _open(source: ByteSource) -> Container:
+def _open(sources: Sequence[ByteSource]) -> Container:
+    if len(sources) > 1:
+        raise UnsupportedFormatError(
+            f"{len(sources)} files given as one dump, but an ELF dump has no parts"
+        )
+    source = sources[0]
     head = source.pread(_HEAD, 0)
     header = _read_header(head)
     findings: list[Finding] = []
@@ -84,6 +94,8 @@ def _open(source: ByteSource) -> Container:
         )
     pages = _ElfPages(source, _usable(loads, header, findings), findings)
     blobs = tuple(_note_blobs(source, head, note_segments, findings))
+    if not source.complete:
+        findings.append(finding("truncated", "the flattened stream ends without its end mark"))
     return Container(
         format="elf",
         machine=Machine(header.machine, "little" if header.order == "<" else "big"),
@@ -214,7 +226,7 @@ def _usable(loads: list[_Segment], header: _Header, findings: list[Finding]) -> 
 class _ElfPages:
     # The PageReader of an ELF vmcore: disjoint pieces of machine memory, each with its place in
     # the file, searched by bisection.  Arrays, not objects: paging dumps have 10^5 PT_LOADs.
-    __slots__ = ("_ends", "_offsets", "_source", "_starts", "excluded", "present")
+    __slots__ = ("_ends", "_excluded", "_offsets", "_present", "_source", "_starts")
 
     def __init__(self, source: ByteSource, loads: list[_Segment], findings: list[Finding]) -> None:
         self._source = source
@@ -237,12 +249,34 @@ class _ElfPages:
             total = sum(filesz for _, _, filesz, _ in loads)
             message = f"the file is cut short: {lost} of {total} bytes of memory are missing"
             findings.append(finding("truncated", message))
-        placed = _disjoint(pieces)
+        placed = disjoint(pieces)
         self._starts = array("Q", [start for start, _, _ in placed])
         self._ends = array("Q", [end for _, end, _ in placed])
         self._offsets = array("Q", [offset for _, _, offset in placed])
-        self.present = ExtentMap(zip(self._starts, self._ends, strict=True))
-        self.excluded = _subtract(ExtentMap(without_data), self.present)
+        self._present = ExtentMap(zip(self._starts, self._ends, strict=True))
+        self._excluded = subtract(ExtentMap(without_data), self._present)
+
+    @property
+    def present_pages(self) -> int:
+        """As :attr:`vmcoretool.memory.PageReader.present_pages`."""
+        return self._present.page_count
+
+    @property
+    def excluded_pages(self) -> int:
+        """As :attr:`vmcoretool.memory.PageReader.excluded_pages`."""
+        return self._excluded.page_count
+
+    def extents(self) -> ExtentMap:
+        """As :meth:`vmcoretool.memory.PageReader.extents`."""
+        return ExtentMap([*self._present, *self._excluded])
+
+    def is_present(self, maddr: int) -> bool:
+        """As :meth:`vmcoretool.memory.PageReader.is_present`."""
+        return maddr in self._present
+
+    def is_excluded(self, maddr: int) -> bool:
+        """As :meth:`vmcoretool.memory.PageReader.is_excluded`."""
+        return maddr in self._excluded
 
     def stored(self) -> Iterator[Extent]:
         """As :meth:`vmcoretool.memory.PageReader.stored`."""
@@ -258,7 +292,10 @@ class _ElfPages:
             return b""
         size = min(size, self._ends[at] - maddr)
         where = self._offsets[at] + maddr - self._starts[at]
-        data = self._source.pread(size, where)
+        try:
+            data = self._source.pread(size, where)
+        except FormatError as error:
+            raise MemoryFault(Maddr(maddr), reason=f"was lost: {error.what}") from error
         if not data:
             raise TruncatedError(
                 "the file became shorter while it was read",
@@ -267,65 +304,6 @@ class _ElfPages:
                 cure="copy it to a place where nobody writes, and try again",
             )
         return data
-
-
-def _disjoint(pieces: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    # Where segments overlap the first in the program header table wins, as in libkdumpfile.
-    placed = sorted(pieces)
-    if all(before[1] <= after[0] for before, after in pairwise(placed)):
-        return placed
-    ranked = sorted((start, rank, end, offset) for rank, (start, end, offset) in enumerate(pieces))
-    return list(_sweep(ranked))
-
-
-def _sweep(ranked: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int]]:
-    # Walks all boundaries upwards; at each the lowest-ranked open segment owns the next stretch.
-    from heapq import heappop, heappush  # noqa: PLC0415 - overlaps are rare
-
-    bounds = sorted({start for start, *_ in ranked} | {end for _, _, end, _ in ranked})
-    opened: list[tuple[int, int, int, int]] = []  # rank, start, end, offset
-    next_in = 0
-    held: tuple[int, int, int, int] | None = None  # start, end, offset, rank being collected
-    for low, high in pairwise(bounds):
-        while next_in < len(ranked) and ranked[next_in][0] <= low:
-            start, rank, end, offset = ranked[next_in]
-            heappush(opened, (rank, start, end, offset))
-            next_in += 1
-        while opened and opened[0][2] <= low:
-            heappop(opened)
-        if opened:
-            rank, start, _, offset = opened[0]
-            if held and held[3] == rank and held[1] == low:
-                held = (held[0], high, held[2], rank)
-                continue
-            if held:
-                yield held[:3]
-            held = (low, high, offset + low - start, rank)
-    if held:
-        yield held[:3]
-
-
-def _subtract(whole: ExtentMap, part: ExtentMap) -> ExtentMap:
-    # What of `whole` is not in `part`; both are sorted, so one pass does.
-    if not len(whole):
-        return whole
-    gaps: list[tuple[int, int]] = []
-    cuts = iter(part)
-    cut = next(cuts, None)
-    for start, end in whole:
-        at = int(start)
-        while cut and cut.end <= at:
-            cut = next(cuts, None)
-        while cut and cut.start < end:
-            if at < cut.start:
-                gaps.append((at, cut.start))
-            at = max(at, cut.end)
-            if cut.end > end:
-                break
-            cut = next(cuts, None)
-        if at < end:
-            gaps.append((at, end))
-    return ExtentMap(gaps)
 
 
 FORMAT: Final = Format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.errors import TruncatedError, VmcoreError
+from vmcoretool.errors import TruncatedError, UnsupportedFormatError, VmcoreError
 from vmcoretool.evidence import (
     boot_log,
     candidate_scan,
@@ -47,8 +47,8 @@ def gather(case: Case) -> tuple[Evidence | Silence, ...]:
         case.doubt = is_open(said)
         try:
             said.extend(source.examine(case))
-        except TruncatedError:
-            raise  # the file changes under our hands: nothing said of it would hold
+        except (TruncatedError, UnsupportedFormatError):
+            raise  # the file changes under our hands, or its pages cannot be decompressed here
         except VmcoreError as error:
             said.append(Silence(source=source.name, reason=str(error)))
     return tuple(said)

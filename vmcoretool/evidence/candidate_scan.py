@@ -39,7 +39,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
     found = False
     for base in range(BASE_ALIGNMENT, BASE_LIMIT, BASE_ALIGNMENT):
         maddr = pgd_l4 - layout.virt_start + base
-        if maddr not in memory.pages.present:
+        if not memory.pages.is_present(maddr):
             continue
         looked += 1
         idle = idle_table_at(memory, Maddr(base), pgd_l4)

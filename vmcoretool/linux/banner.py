@@ -37,7 +37,7 @@ def find_banner(memory: PhysicalMemory, root: Maddr) -> str | None:
     for run in runs:
         at = 0
         while at < run.size and room > 0:
-            piece = memory.pages.read_at(run.maddr + at, min(MIB, run.size - at, room))
+            piece = memory.read_some(run.maddr + at, min(MIB, run.size - at, room))
             found = piece.find(_MARK)
             if found >= 0 and piece[found + len(_MARK) : found + len(_MARK) + 1].isdigit():
                 return printable(piece[found : found + 80].split(b"\n")[0].split(b"\0")[0])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from vmcoretool.extents import ExtentMap
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -75,21 +74,20 @@ def _text(word: str) -> str:
 def _dump(vmcore: Vmcore) -> dict[str, Any]:
     container = vmcore.container
     pages = container.pages
-    described = ExtentMap([*pages.present, *pages.excluded])
     info = vmcore.crash_info
     return {
         "paths": [_text(path) for path in vmcore.paths],
         "format": container.format,
-        "layers": [],
+        "layers": list(vmcore.layers),
         "architecture": vmcore.architecture,
         "word_size": info.word_size if info else container.machine.word_size,
         "byte_order": container.machine.byte_order,
-        "size": vmcore.source.size,
+        "size": vmcore.size,
         "complete": container.complete,
-        "extents": [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in described],
+        "extents": [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in pages.extents()],
         "pages": {
-            "present": pages.present.page_count,
-            "excluded": pages.excluded.page_count,
+            "present": pages.present_pages,
+            "excluded": pages.excluded_pages,
         },
     }
 

@@ -65,11 +65,12 @@ def _head(inspection: Inspection) -> Iterator[str]:
     yield ""
     pages = vmcore.container.pages
     whole = "complete" if vmcore.container.complete else "CUT SHORT"
-    excluded = pages.excluded.page_count
+    excluded = pages.excluded_pages
+    form = " in ".join((vmcore.container.format, *reversed(vmcore.layers)))
     left_out = f", {excluded} pages left out" if excluded else ""
     yield (
-        f"  Dump       {vmcore.container.format}, {vmcore.architecture}, "
-        f"{_size(vmcore.source.size)}, {whole}; {pages.present.page_count} pages{left_out}"
+        f"  Dump       {form}, {vmcore.architecture}, {_size(vmcore.size)}, {whole}; "
+        f"{pages.present_pages} pages{left_out}"
     )
 
 

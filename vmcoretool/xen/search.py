@@ -39,7 +39,7 @@ def image_blocks(
     for vaddr, maddr, size in places:
         at = 0
         while at < size and limit > 0:
-            piece = memory.pages.read_at(maddr + at, min(size - at, limit))
+            piece = memory.read_some(maddr + at, min(size - at, limit))
             if piece:
                 yield Vaddr(vaddr + at), piece
                 limit -= len(piece)
@@ -65,7 +65,7 @@ def self_references(memory: PhysicalMemory, watch: Callable[[int, int], bool]) -
         while at + PAGE_SIZE <= extent.end:
             if not watch(done, total):
                 return
-            block = memory.pages.read_at(at, min(SCAN_BLOCK, extent.end - at))
+            block = memory.read_some(at, min(SCAN_BLOCK, extent.end - at))
             whole = len(block) & -PAGE_SIZE
             for page, entry in zip(
                 range(at, at + whole, PAGE_SIZE), _slots(block, whole), strict=True

@@ -75,7 +75,7 @@ def find_text(memory: PhysicalMemory, watch: Callable[[int, int], bool]) -> Madd
     for extent in extents:
         at = int(extent.start)
         while at < extent.end and watch(done, total):
-            block = memory.pages.read_at(at, min(SCAN_BLOCK, extent.end - at))
+            block = memory.read_some(at, min(SCAN_BLOCK, extent.end - at))
             found = block.find(_OWNER, _HEADER_SIZE)
             while found >= 0:
                 if _vmcoreinfo(block[found - _HEADER_SIZE :]):

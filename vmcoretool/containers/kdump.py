@@ -1,0 +1,474 @@
+"""kdump-compressed and diskdump files: makedumpfile -c/-l/-p/-z, RHEL 3 diskdump, QEMU kdump-*.
+
+::
+
+    block 0                 main header: struct disk_dump_header
+    block 1 ...             sub-header and notes, sub_hdr_size blocks
+    bitmap_blocks blocks    bitmap 1: frames that are RAM; bitmap 2: frames dumped
+    then                    a 24-byte descriptor for each dumped frame, and the page data
+
+Of a Xen core utsname, phys_base and the vmcoreinfo pointer are zero: everything comes from the
+notes.  Parts of a ``--split`` set have full bitmaps, and descriptors for their own frames only.
+Sources: makedumpfile diskdump_mod.h, crash diskdump.c.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from vmcoretool.addresses import MIB, Extent, FileOffset, Maddr
+from vmcoretool.containers.api import (
+    EM_386,
+    EM_X86_64,
+    Container,
+    Format,
+    Machine,
+    NoteBlob,
+    machine_number,
+)
+from vmcoretool.containers.bitmap import PageBitmap
+from vmcoretool.containers.codecs import PageDataError, find_codec
+from vmcoretool.errors import FormatError, MemoryFault, TruncatedError, UnsupportedFormatError
+from vmcoretool.findings import Finding, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from vmcoretool.source import ByteSource
+
+KDUMP: Final = b"KDUMP   "
+DISKDUMP: Final = b"DISKDUMP"
+MAX_VERSION: Final = 6
+MAX_BITMAP_BYTES: Final = 512 * MIB
+"""Both bitmaps of a machine of 8 TiB; larger ones are refused."""
+MAX_NOTE_BYTES: Final = 8 * MIB
+_BLOCK_SIZES: Final = tuple(1 << bits for bits in range(12, 19))
+_DESCRIPTOR: Final = 24
+_RUN_PAGES: Final = 256
+_GAP: Final = MIB
+_NOT_A_PAGE: Final = "its data is damaged"
+
+Order = Literal["little", "big"]
+
+
+class _Header(NamedTuple):
+    # what matters of main header and sub-header
+    bits: int
+    order: Order
+    block_size: int
+    sub_hdr_size: int
+    bitmap_blocks: int
+    frames: int
+    machine: str
+    split: bool
+    start_pfn: int
+    end_pfn: int
+    vmcoreinfo: tuple[int, int]
+    notes: tuple[int, int]
+
+
+class _Part(NamedTuple):
+    # one file: the frames whose data it holds, and where its descriptors start
+    start_pfn: int
+    end_pfn: int
+    source: ByteSource
+    descriptors: int
+    first_rank: int
+
+
+def _probe(source: ByteSource) -> bool:
+    return source.pread(8, 0) in (KDUMP, DISKDUMP)
+
+
+def is_split_part(source: ByteSource) -> bytes | None:
+    """The main header's bytes of a part of a split set, which all parts share; else None."""
+    if not _probe(source):
+        return None
+    try:
+        header = _read_header(source)
+    except FormatError:
+        return None
+    return source.pread(512, 0) if header.split else None
+
+
+def in_part_order(sources: Sequence[ByteSource]) -> tuple[ByteSource, ...]:
+    """The parts of a split set by their first frame; any other files as they are."""
+    if not all(is_split_part(source) for source in sources):
+        return tuple(sources)
+    return tuple(sorted(sources, key=_place))
+
+
+def _place(source: ByteSource) -> tuple[int, int, str]:
+    header = _read_header(source)
+    return header.start_pfn, header.end_pfn, source.path  # empty parts may share a range
+
+
+def _open(sources: Sequence[ByteSource]) -> Container:
+    headers = [_read_header(source) for source in sources]
+    header = headers[0]
+    for other, source in zip(headers[1:], sources[1:], strict=True):
+        same = other._replace(start_pfn=header.start_pfn, end_pfn=header.end_pfn) == header
+        if not (same and header.split):
+            raise FormatError(
+                "these files are not parts of one split set",
+                path=source.path,
+                cure="give one dump at a time, or all parts of one set",
+            )
+    findings: list[Finding] = []
+    pages = _KdumpPages(headers, sources, findings)
+    blobs = tuple(_note_blobs(sources[0], header, findings))
+    if not all(source.complete for source in sources):
+        findings.append(finding("truncated", "the flattened stream ends without its end mark"))
+    return Container(
+        format="kdump",
+        machine=Machine(_machine(header, blobs), header.order),
+        pages=pages,
+        note_blobs=blobs,
+        complete=not any(found.code == "truncated" for found in findings),
+        findings=tuple(findings),
+    )
+
+
+def _read_header(source: ByteSource) -> _Header:
+    from vmcoretool.containers.kdump_structs import (  # noqa: PLC0415 - construct is slow to import
+        disk_dump_header,
+    )
+
+    block = source.pread(512, 0)
+    if len(block) < 464:
+        raise TruncatedError(
+            f"the file ends inside its kdump header ({len(block)} bytes)", where=FileOffset(0)
+        )
+    layouts: tuple[tuple[int, Order], ...] = (
+        (64, "little"),
+        (32, "little"),
+        (64, "big"),
+        (32, "big"),
+    )
+    versions = []
+    for bits, order in layouts:
+        main = disk_dump_header(bits, order).parse(block)
+        if not _plausible(main, source.size):
+            continue
+        versions.append(main.header_version)
+        if main.header_version > MAX_VERSION:
+            continue
+        return _complete(source, main, bits, order)
+    if versions:
+        raise UnsupportedFormatError(
+            f"kdump header version {versions[0]}, newer than {MAX_VERSION}", path=source.path
+        )
+    raise FormatError(
+        "no width and byte order makes sense of the kdump header",
+        where=FileOffset(8),
+        cure="the header is damaged: get the dump again from where it was saved",
+    )
+
+
+def _plausible(main: Any, size: int) -> bool:
+    return (
+        0 <= main.header_version < 1 << 16
+        and main.block_size in _BLOCK_SIZES
+        and 0 < main.sub_hdr_size <= MAX_NOTE_BYTES // main.block_size + 1
+        and main.bitmap_blocks > 0
+        and main.block_size * (1 + main.sub_hdr_size) <= max(size, main.block_size * 2)
+        and 8 * main.bitmap_blocks * main.block_size >= main.max_mapnr
+    )
+
+
+def _complete(source: ByteSource, main: Any, bits: int, order: Order) -> _Header:
+    sub = _sub_header(source, main, bits, order)
+    frames = getattr(sub, "max_mapnr_64", 0) or main.max_mapnr
+    if 8 * main.bitmap_blocks * main.block_size < frames:
+        frames = main.max_mapnr
+    wide = "_64" if hasattr(sub, "start_pfn_64") else ""
+    start: int = getattr(sub, f"start_pfn{wide}", 0)
+    end: int = getattr(sub, f"end_pfn{wide}", 0)
+    kdump = main.signature == KDUMP
+    split = kdump and bool(getattr(sub, "split", 0))
+    words = main.utsname[4 * 65 : 5 * 65].split(b"\0")[0]
+    return _Header(
+        bits=bits,
+        order=order,
+        block_size=main.block_size,
+        sub_hdr_size=main.sub_hdr_size,
+        bitmap_blocks=main.bitmap_blocks,
+        frames=frames,
+        machine=words.decode("ascii", "replace"),
+        split=split,
+        start_pfn=min(start, frames) if split else 0,
+        end_pfn=min(end, frames) if split else frames,
+        vmcoreinfo=(getattr(sub, "offset_vmcoreinfo", 0), getattr(sub, "size_vmcoreinfo", 0)),
+        notes=(getattr(sub, "offset_note", 0), getattr(sub, "size_note", 0)),
+    )
+
+
+def _sub_header(source: ByteSource, main: Any, bits: int, order: Order) -> Any:
+    from construct import ConstructError  # noqa: PLC0415 - slow to import
+
+    from vmcoretool.containers.kdump_structs import kdump_sub_header  # noqa: PLC0415 - likewise
+
+    if main.signature == DISKDUMP:
+        return object()
+    block = source.pread(512, main.block_size)
+    area = range(main.block_size, main.block_size * (1 + main.sub_hdr_size) + 1)
+    found = None
+    for packed in (True, False) if bits == 32 else (True,):
+        layout = kdump_sub_header(bits, order, main.header_version, packed=packed)
+        try:
+            found = layout.parse(block)
+        except ConstructError as error:
+            raise TruncatedError(
+                "the file ends inside its kdump sub-header", where=FileOffset(main.block_size)
+            ) from error
+        # the wrong packing puts pointers where no note can be
+        sane = all(
+            getattr(found, f"offset_{what}", 0) + getattr(found, f"size_{what}", 0) in area
+            or getattr(found, f"offset_{what}", 0) == getattr(found, f"size_{what}", 0) == 0
+            for what in ("vmcoreinfo", "note")
+        )
+        if sane:
+            return found
+    return found
+
+
+def _note_blobs(source: ByteSource, header: _Header, findings: list[Finding]) -> Iterator[NoteBlob]:
+    offset, size = header.notes
+    if size:
+        data = source.pread(min(size, MAX_NOTE_BYTES), offset)
+        if len(data) < size:
+            message = f"the file holds {len(data)} of {size} bytes of notes"
+            findings.append(finding("truncated", message))
+        yield NoteBlob(data, FileOffset(offset))
+    start, length = header.vmcoreinfo
+    inside = offset <= start and start + length <= offset + size
+    if length and not inside and length <= MAX_NOTE_BYTES:
+        # versions before 4 have the text without a note around it
+        mark = "<" if header.order == "little" else ">"
+        note = struct.pack(mark + "III", 11, length, 0) + b"VMCOREINFO\0\0"
+        yield NoteBlob(note + source.pread(length, start), FileOffset(start - len(note)))
+
+
+def _machine(header: _Header, blobs: tuple[NoteBlob, ...]) -> int:
+    known = machine_number(header.machine)
+    if known is not None:
+        return known
+    # Xen cores do not name the machine: an NT_PRSTATUS of 144 bytes is i386's
+    mark = "<" if header.order == "little" else ">"
+    small = struct.pack(mark + "III", 5, 144, 1) + b"CORE\0"
+    if header.bits == 32 or (blobs and blobs[0].data.startswith(small)):
+        return EM_386
+    return EM_X86_64
+
+
+class _KdumpPages:
+    # The PageReader of a kdump file or split set.
+    def __init__(
+        self, headers: list[_Header], sources: Sequence[ByteSource], findings: list[Finding]
+    ) -> None:
+        header = headers[0]
+        self._size = header.block_size
+        self._unpack = struct.Struct(("<" if header.order == "little" else ">") + "QIIQ")
+        self._codecs: dict[int, Callable[[bytes, int], bytes]] = {}
+        self._last: tuple[int, int, bytes] = (-1, -1, b"")  # part's place, offset, page
+        self._table: tuple[int, int, bytes] = (-1, 0, b"")  # part's place, first index, descriptors
+        self._source = sources[0]
+        start = self._size * (1 + header.sub_hdr_size)
+        length = header.bitmap_blocks * self._size
+        if length > MAX_BITMAP_BYTES:
+            raise UnsupportedFormatError(f"bitmaps of {length // MIB} MiB are too large")
+        bitmap_bytes = (header.frames + 7) // 8
+        two = header.bitmap_blocks >= 2 * ((bitmap_bytes + self._size - 1) // self._size)
+        half = length // 2 if two else 0
+        self._ram_at = (start, length - half, header.frames)
+        bits = sources[0].pread(length - half, start + half)
+        if len(bits) * 8 < header.frames:
+            findings.append(finding("truncated", "the file ends inside its page bitmap"))
+        self.dumped = PageBitmap(bits, header.frames)
+        descriptors = start + length
+        self._parts = sorted(
+            _Part(
+                one.start_pfn,
+                one.end_pfn,
+                source,
+                descriptors,
+                self.dumped.rank(one.start_pfn) if one.split else 0,
+            )
+            for one, source in zip(headers, sources, strict=True)
+            if one.start_pfn < one.end_pfn
+        )
+        self._starts = [part.start_pfn for part in self._parts]
+        _check_parts(self._parts, self.dumped, findings)
+        self._check_end(findings)
+
+    @cached_property
+    def ram(self) -> PageBitmap:
+        """Bitmap 1: which frames are RAM; the same as bitmap 2 in old files that have only one."""
+        start, length, frames = self._ram_at
+        return PageBitmap(self._source.pread(length, start), frames)
+
+    @property
+    def present_pages(self) -> int:
+        """As :attr:`vmcoretool.memory.PageReader.present_pages`."""
+        return sum(
+            self.dumped.rank(part.end_pfn) - self.dumped.rank(part.start_pfn)
+            for part in self._parts
+        )
+
+    @property
+    def excluded_pages(self) -> int:
+        """As :attr:`vmcoretool.memory.PageReader.excluded_pages`."""
+        lost = self.dumped.count - self.present_pages
+        return self.ram.and_not_count(self.dumped) + lost
+
+    def extents(self) -> Iterator[Extent]:
+        """As :meth:`vmcoretool.memory.PageReader.extents`."""
+        for first, end in self.ram.runs():
+            yield Extent(Maddr(first * self._size), Maddr(end * self._size))
+
+    def stored(self) -> Iterator[Extent]:
+        """As :meth:`vmcoretool.memory.PageReader.stored`."""
+        for part in self._parts:
+            for first, end in self.dumped.runs():
+                low, high = max(first, part.start_pfn), min(end, part.end_pfn)
+                if low < high:
+                    yield Extent(Maddr(low * self._size), Maddr(high * self._size))
+
+    def is_present(self, maddr: int) -> bool:
+        """As :meth:`vmcoretool.memory.PageReader.is_present`."""
+        pfn = maddr // self._size
+        return pfn in self.dumped and self._part(pfn) is not None
+
+    def is_excluded(self, maddr: int) -> bool:
+        """As :meth:`vmcoretool.memory.PageReader.is_excluded`."""
+        return maddr // self._size in self.ram and not self.is_present(maddr)
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        """As :meth:`vmcoretool.memory.PageReader.read_at`."""
+        pfn, skip = divmod(maddr, self._size)
+        part = self._part(pfn)
+        if part is None or pfn not in self.dumped:
+            return b""
+        wanted = min(-(-(skip + size) // self._size), _RUN_PAGES)
+        if wanted == 1:
+            return self._page(part, pfn)[skip : skip + size]
+        return self._run(part, pfn, wanted)[skip : skip + size]
+
+    def _part(self, pfn: int) -> _Part | None:
+        at = bisect_right(self._starts, pfn) - 1
+        if at < 0 or pfn >= self._parts[at].end_pfn:
+            return None
+        return self._parts[at]
+
+    def _run(self, part: _Part, pfn: int, wanted: int) -> bytes:
+        # consecutive frames; a damaged one ends the run, and is told when it is asked for itself
+        pages = [self._page(part, pfn)]
+        end = min(pfn + wanted, part.end_pfn)
+        while pfn + len(pages) < end and pfn + len(pages) in self.dumped:
+            try:
+                pages.append(self._page(part, pfn + len(pages)))
+            except MemoryFault:
+                break
+        return b"".join(pages)
+
+    def _page(self, part: _Part, pfn: int) -> bytes:
+        index = self.dumped.rank(pfn) - part.first_rank
+        offset, size, flags, _ = self._descriptor(part, pfn, index)
+        if (part.descriptors, offset) == self._last[:2]:  # the shared page of zeros
+            return self._last[2]
+        if offset == 0:
+            raise self._fault(pfn, "was lost: the dump was not written to its end")
+        if not 0 < size <= self._size:
+            raise self._fault(pfn, f"{_NOT_A_PAGE}: its descriptor says {size} bytes")
+        data = self._read(part, pfn, offset, size)
+        if flags & 0xFF:
+            page = self._decompress(pfn, flags & 0xFF, data)
+        elif size == self._size:
+            page = data
+        else:
+            raise self._fault(pfn, f"{_NOT_A_PAGE}: {size} uncompressed bytes")
+        self._last = (part.descriptors, offset, page)
+        return page
+
+    def _decompress(self, pfn: int, flags: int, data: bytes) -> bytes:
+        try:
+            if flags not in self._codecs:
+                self._codecs[flags] = find_codec(flags)
+            return self._codecs[flags](data, self._size)
+        except PageDataError as error:
+            raise self._fault(pfn, f"{_NOT_A_PAGE}: {error}") from error
+
+    def _descriptor(self, part: _Part, pfn: int, index: int) -> tuple[int, int, int, int]:
+        place = id(part.source)
+        held, first, table = self._table
+        if held != place or not 0 <= (index - first) * _DESCRIPTOR < len(table):
+            first = index
+            try:
+                table = part.source.pread(
+                    _DESCRIPTOR * _RUN_PAGES, part.descriptors + index * _DESCRIPTOR
+                )
+            except FormatError:  # a flattened stream that ends early may hold this one all the same
+                table = self._read(part, pfn, part.descriptors + index * _DESCRIPTOR, _DESCRIPTOR)
+            table = table[: len(table) - len(table) % _DESCRIPTOR]
+            if not table:
+                raise self._fault(pfn, "was lost: the file ends before its descriptor")
+            self._table = (place, first, table)
+        words: tuple[int, int, int, int] = self._unpack.unpack_from(
+            table, (index - first) * _DESCRIPTOR
+        )
+        return words
+
+    def _read(self, part: _Part, pfn: int, offset: int, size: int) -> bytes:
+        try:
+            data = part.source.pread(size, offset)
+        except FormatError as error:
+            raise self._fault(pfn, "was lost: the stream ends before it") from error
+        if len(data) < size:
+            raise self._fault(pfn, f"was lost: the file ends before offset {offset + size:#x}")
+        return data
+
+    def _fault(self, pfn: int, reason: str) -> MemoryFault:
+        return MemoryFault(Maddr(pfn * self._size), reason=reason)
+
+    def _check_end(self, findings: list[Finding]) -> None:
+        # A file that was cut short lacks the data of its last frames: look at one descriptor.
+        for part in self._parts:
+            last = self.dumped.rank(part.end_pfn) - part.first_rank - 1
+            if last < 0:
+                continue
+            where = part.descriptors + last * _DESCRIPTOR
+            try:
+                raw = part.source.pread(_DESCRIPTOR, where)
+            except FormatError:
+                continue  # said already: the stream is incomplete
+            lost = len(raw) < _DESCRIPTOR
+            if not lost:
+                offset, size, _, _ = self._unpack.unpack(raw)
+                lost = offset == 0 or (offset + size > part.source.size and size <= self._size)
+            if lost:
+                message = f"{part.source.path}: the data of the last pages is missing"
+                findings.append(finding("truncated", message))
+
+
+def _check_parts(parts: list[_Part], dumped: PageBitmap, findings: list[Finding]) -> None:
+    at = 0
+    for part in [*parts, None]:
+        start = part.start_pfn if part else dumped.frames
+        if start > at and dumped.rank(start) > dumped.rank(at):
+            message = f"no part holds frames {at:#x} to {start:#x}"
+            findings.append(finding("split-part-missing", message))
+        if part:
+            at = max(at, part.end_pfn)
+
+
+FORMAT: Final = Format(
+    name="kdump",
+    title="kdump-compressed, diskdump (makedumpfile -c/-l/-p/-z, QEMU kdump-*), --split sets",
+    reference="makedumpfile diskdump_mod.h",
+    probe=_probe,
+    open=_open,
+    limits="header versions above 6",
+)
