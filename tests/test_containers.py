@@ -9,7 +9,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import ROOT, BytesSource, inspect_bytes
@@ -284,3 +284,95 @@ class TestBitmap:
         assert [n for first, end in bitmap.runs() for n in range(first, end)] == model
         for at in (0, limit // 3, limit // 2, limit):
             assert bitmap.rank(at) == sum(n < at for n in model)
+
+
+# --- compression around all of it -------------------------------------------------------------
+
+
+def squeezed(name: str, data: bytes) -> bytes:
+    import bz2
+    import gzip
+    import lzma
+
+    import lz4.frame
+    import zstandard
+
+    makers = {
+        "gzip": gzip.compress,
+        "bzip2": bz2.compress,
+        "xz": lzma.compress,
+        "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+        "lz4": lz4.frame.compress,
+    }
+    packed: bytes = makers[name](data)
+    return packed
+
+
+CODECS = ["gzip", "bzip2", "xz", "zstd", "lz4"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("name", ["kdump-lzo", "flattened-elf", "flattened-kdump-lzo"])
+def test_compressed_dump_is_the_dump(tmp_path: Path, codec: str, name: str) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(squeezed(codec, DATA[name]))
+    check(path)
+    with open_vmcore(path) as vmcore:
+        assert vmcore.layers[0] == codec
+        assert vmcore.size == path.stat().st_size
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_several_streams_in_one_file_are_one(tmp_path: Path, codec: str) -> None:
+    data = REFERENCE.read_bytes()
+    path = tmp_path / "dump"
+    path.write_bytes(squeezed(codec, data[:100_000]) + squeezed(codec, data[100_000:]))
+    check(path)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("keep", [0.2, 0.6, 0.95])
+def test_cut_compressed_stream_is_readable_up_to_there(codec: str, keep: float) -> None:
+    packed = squeezed(codec, REFERENCE.read_bytes())
+    try:
+        inspection = inspect_bytes(packed[: int(keep * len(packed))])
+    except VmcoreError as error:
+        assert "\n" not in str(error)
+        return
+    assert not inspection.vmcore.container.complete
+    assert exit_code(inspection) == 1
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(where=st.floats(0, 1), bit=st.integers(0, 7))
+@settings(max_examples=30)
+def test_damaged_compressed_stream(codec: str, where: float, bit: int) -> None:
+    packed = bytearray(squeezed(codec, DATA["kdump-zlib"]))
+    packed[int(where * (len(packed) - 1))] ^= 1 << bit
+    try:
+        inspect_bytes(bytes(packed))
+    except VmcoreError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_what_is_no_dump_inside_is_not_decompressed(codec: str) -> None:
+    # 64 MiB of zeros in a few KiB: the first bytes are enough to refuse it
+    source = BytesSource(squeezed(codec, bytes(64 << 20)))
+    with pytest.raises(VmcoreError, match="not a dump"):
+        read_vmcore(source)
+
+
+def test_bomb_that_begins_like_a_dump_meets_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vmcoretool import source
+
+    monkeypatch.setattr(source, "SPOOL_LIMIT", 8 << 20)
+    packed = squeezed("gzip", REFERENCE.read_bytes() + bytes(64 << 20))
+    with pytest.raises(VmcoreError, match="larger than the limit"):
+        inspect_bytes(packed)
+
+
+def test_caller_can_stop_decompression() -> None:
+    packed = squeezed("gzip", REFERENCE.read_bytes() + os.urandom(8 << 20))
+    vmcore = read_vmcore(BytesSource(packed), watch=lambda *_: False)
+    assert not vmcore.sources[0].complete

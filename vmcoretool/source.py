@@ -15,10 +15,15 @@ from vmcoretool.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 SPOOL_CHUNK: Final = MIB
 SPOOL_RESERVE: Final = 256 * MIB
 """Free space that spooling a stream leaves on the disk of the temporary folder."""
+
+
+SPOOL_LIMIT: Final = 1 << 40
+"""Most bytes that a stream may hold, zeros included: 1 TiB."""
 
 
 class ByteSource(Protocol):
@@ -123,22 +128,64 @@ def _refuse_folder(path: str, mode: int) -> None:
 
 
 def _spool(path: str, fd: int) -> int:
-    # A stream cannot be read by position: copy it to an unnamed file, never filling the disk.
-    import shutil  # noqa: PLC0415 - a cost only streams should pay
-    import tempfile  # noqa: PLC0415
-
-    folder = tempfile.gettempdir()
-    room = shutil.disk_usage(folder).free - SPOOL_RESERVE
-    with tempfile.TemporaryFile(dir=folder) as spool:
-        total = 0
+    # A stream cannot be read by position: copy it to an unnamed file.
+    with Spool(path) as spool:
         while chunk := os.read(fd, SPOOL_CHUNK):
-            total += len(chunk)
-            if total > room:
-                raise FormatError(
-                    f"the stream is larger than the {max(room, 0) // MIB} MiB free in {folder}",
-                    path=path,
-                    cure="save it to a file, or point TMPDIR to a larger disk",
-                )
             spool.write(chunk)
-        spool.flush()
-        return os.dup(spool.fileno())
+        return spool.detach()
+
+
+class Spool:
+    """An unnamed temporary file that takes a stream, never fills the disk, and keeps zeros out."""
+
+    def __init__(self, path: str) -> None:
+        """Make the file where temporary files go; ``path`` is named in errors."""
+        import shutil  # noqa: PLC0415 - a cost only streams should pay
+        import tempfile  # noqa: PLC0415 - likewise
+
+        self._path = path
+        self._folder = tempfile.gettempdir()
+        self._room = shutil.disk_usage(self._folder).free - SPOOL_RESERVE
+        self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - __exit__ closes it
+        self.size = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Append; runs of zeros become holes.
+
+        Raises:
+            FormatError: the stream is larger than the limit or the free space.
+        """
+        self.size += len(chunk)
+        if self.size > SPOOL_LIMIT:
+            raise self._refusal(f"the limit of {SPOOL_LIMIT // MIB} MiB")
+        if not chunk.strip(b"\0"):
+            return
+        self._room -= len(chunk)
+        if self._room < 0:
+            raise self._refusal(f"the space free in {self._folder}")
+        self._file.seek(self.size - len(chunk))
+        self._file.write(chunk)
+
+    def detach(self) -> int:
+        """A file descriptor of the finished file."""
+        self._file.truncate(self.size)
+        self._file.flush()
+        return os.dup(self._file.fileno())
+
+    def __enter__(self) -> Spool:  # noqa: PYI034 - Self is in typing from 3.11 on only
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def _refusal(self, limit: str) -> FormatError:
+        return FormatError(
+            f"the stream is larger than {limit}",
+            path=self._path,
+            cure="save or decompress it to a file yourself, or point TMPDIR to a larger disk",
+        )

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmcoretool.containers import open_container
+from vmcoretool.containers import is_dump, open_container
 from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
 from vmcoretool.containers.kdump import in_part_order, is_split_part
 from vmcoretool.errors import UnsupportedFormatError, VmcoreError
@@ -22,7 +22,7 @@ from vmcoretool.notes.elf_note import (
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from vmcoretool.source import open_source
-from vmcoretool.unwrap import unwrap
+from vmcoretool.unwrap import Watch, unwrap, watch_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +98,16 @@ class Vmcore:
         self.close()
 
 
-def open_vmcore(*paths: str | os.PathLike[str], format_name: str | None = None) -> Vmcore:
+def open_vmcore(
+    *paths: str | os.PathLike[str], format_name: str | None = None, watch: Watch = watch_nothing
+) -> Vmcore:
     """Open a dump and decode its headers and notes; memory is read when asked for.
 
     Args:
         paths: the dump; ``-`` is standard input.  Several paths are the parts of a split set.
         format_name: a name from ``vmcoretool formats``, to skip recognition.
+        watch: called while a compressed file is decompressed, with what is done, bytes done and in
+            all; the work ends when it returns False, and what there is so far is the dump.
 
     Raises:
         OSError: the operating system refused.
@@ -114,18 +118,21 @@ def open_vmcore(*paths: str | os.PathLike[str], format_name: str | None = None) 
     sources: list[ByteSource] = []
     try:
         sources.extend(open_source(os.fspath(path)) for path in paths)
-        return read_vmcore(*sources, format_name=format_name)
+        return read_vmcore(*sources, format_name=format_name, watch=watch)
     except BaseException:
         for source in sources:
             source.close()
         raise
 
 
-def read_vmcore(*sources: ByteSource, format_name: str | None = None) -> Vmcore:
+def read_vmcore(
+    *sources: ByteSource, format_name: str | None = None, watch: Watch = watch_nothing
+) -> Vmcore:
     """Like :func:`open_vmcore`, from bytes that need be no files; closes nothing when it fails."""
     if not sources:
         raise UnsupportedFormatError("no file given")
-    unwrapped = [unwrap(source) for source in sources]
+    sizes = sum(source.size for source in sources)
+    unwrapped = [unwrap(source, is_dump, watch) for source in sources]
     inner = tuple(source for source, _ in unwrapped)
     if len(inner) > 1:
         inner = in_part_order(inner)
@@ -150,7 +157,7 @@ def read_vmcore(*sources: ByteSource, format_name: str | None = None) -> Vmcore:
             texts.setdefault(note.owner, parse_vmcoreinfo(note))
     return Vmcore(
         paths=tuple(source.path for source in inner),
-        size=sum(source.size for source in sources),
+        size=sizes,
         layers=unwrapped[0][1],
         sources=inner,
         container=container,
@@ -194,7 +201,7 @@ def _set_of(path: str) -> bytes | None:
     except (OSError, VmcoreError):
         return None
     try:
-        return is_split_part(unwrap(source)[0])
+        return is_split_part(unwrap(source, is_dump)[0])
     except (OSError, VmcoreError):
         return None
     finally:

@@ -9,6 +9,7 @@ import click
 from vmcoretool.cli.inspect import exit_code
 from vmcoretool.cli.options import Request, check_format, dump_options, inspect
 from vmcoretool.cli.output import complain, emit, is_terminal
+from vmcoretool.cli.progress import Watch
 from vmcoretool.vmcore import open_vmcore
 
 
@@ -32,9 +33,9 @@ def command(
 ) -> int:
     """Print the crash command lines, one per session, quoted for the shell."""
     check_format(format_name)
-    with open_vmcore(*vmcore, format_name=format_name) as opened:
-        request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
-        inspection = inspect(opened, request)
+    request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
+    with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
+        inspection = inspect(opened, request, watch)
     commands = [one for one in inspection.commands if target in (None, one.target)]
     code = exit_code(inspection)
     if not commands:

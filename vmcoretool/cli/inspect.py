@@ -9,6 +9,7 @@ import click
 from vmcoretool.cli.failures import report
 from vmcoretool.cli.options import Request, check_format, dump_options, inspect, use_colour
 from vmcoretool.cli.output import emit
+from vmcoretool.cli.progress import Watch
 from vmcoretool.render.text import inspection_text
 from vmcoretool.vmcore import group_parts, open_vmcore
 
@@ -63,10 +64,10 @@ def command(
         return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
 
     def show(paths: tuple[str, ...]) -> int:
-        with open_vmcore(*paths, format_name=format_name) as opened:
-            inspection = inspect(opened, request)
+        with Watch() as watch, open_vmcore(*paths, format_name=format_name, watch=watch) as opened:
+            inspection = inspect(opened, request, watch)
             emit(render(inspection))
-            return exit_code(inspection)
+            return INTERRUPTED if watch.stopped else exit_code(inspection)
 
     worst = 0
     for paths in group_parts(vmcore):

@@ -8,6 +8,7 @@ import click
 
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.progress import Watch
 from vmcoretool.render.notes import note_objects
 from vmcoretool.vmcore import open_vmcore
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def command(vmcore: tuple[str, ...], format_name: str | None, *, as_json: bool) -> int:
     """List every ELF note: owner, type, size and decoded fields."""
     check_format(format_name)
-    with open_vmcore(*vmcore, format_name=format_name) as opened:
+    with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
         notes = note_objects(opened)
         findings = opened.findings
     if as_json:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from vmcoretool.cli.output import is_terminal
-from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection import Inspection, inspect_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vmcoretool.cli.progress import Watch
     from vmcoretool.vmcore import Vmcore
 
 _LIMIT: Final = 1 << 64
@@ -64,21 +64,16 @@ class Request(NamedTuple):
     scan: bool | None
 
 
-def inspect(vmcore: Vmcore, request: Request) -> Inspection:
-    """Inspect an open dump as asked, with a progress bar on a terminal.
-
-    Ctrl-C ends a scan and keeps what is known so far; a second one ends the process.
-    """
-    watch = Watch()
-    with watch:
-        return inspect_vmcore(
-            vmcore,
-            xen_phys_start=request.xen_phys_start,
-            xen_syms=request.xen_syms,
-            vmlinux=request.vmlinux,
-            scan="auto" if request.scan is None else "always" if request.scan else "never",
-            watch=watch,
-        )
+def inspect(vmcore: Vmcore, request: Request, watch: Watch) -> Inspection:
+    """Inspect an open dump as asked."""
+    return inspect_vmcore(
+        vmcore,
+        xen_phys_start=request.xen_phys_start,
+        xen_syms=request.xen_syms,
+        vmlinux=request.vmlinux,
+        scan="auto" if request.scan is None else "always" if request.scan else "never",
+        watch=watch,
+    )
 
 
 def check_format(name: str | None) -> None:

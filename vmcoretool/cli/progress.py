@@ -1,4 +1,4 @@
-"""A scan's progress bar and its end by Ctrl-C."""
+"""The progress bar of long work, and its end by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _PATIENCE: Final = 0.5
 
 
 class Watch:
-    """Called during a scan: draws the bar, and answers False once Ctrl-C was pressed."""
+    """Called during long work: draws a bar, and answers False once Ctrl-C was pressed.
+
+    Ctrl-C then ends the work and keeps what there is so far; a second one ends the process.
+    """
 
     def __init__(self) -> None:
         self._stopped = False
@@ -25,8 +28,13 @@ class Watch:
         self._guarding = False
         self._bar = sys.stderr is not None and sys.stderr.isatty()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._stopped
+
     def __call__(self, name: str, done: int, total: int) -> bool:
-        """Show how far the scan is; whether it shall go on."""
+        """Show how far the work is; whether it shall go on."""
         if not self._guarding:
             self._guard()
         now = time.monotonic()
@@ -40,7 +48,7 @@ class Watch:
         return self
 
     def _guard(self) -> None:
-        # From the first step of a scan on, Ctrl-C ends the scan instead of the process.
+        # From the first step of long work on, Ctrl-C ends that work instead of the process.
         import signal  # noqa: PLC0415 - nearly no inspection scans
         import threading  # noqa: PLC0415 - likewise
 

@@ -6,6 +6,7 @@ import click
 
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.progress import Watch
 from vmcoretool.printable import printable
 from vmcoretool.vmcore import open_vmcore
 
@@ -30,7 +31,7 @@ def command(
 ) -> int:
     """Print the VMCOREINFO text, as makedumpfile -i accepts it."""
     check_format(format_name)
-    with open_vmcore(*vmcore, format_name=format_name) as opened:
+    with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
         found = {"xen": opened.vmcoreinfo_xen, "linux": opened.vmcoreinfo_linux}
     names = [source] if source else ["xen", "linux"]
     info = next((found[name] for name in names if found[name]), None)

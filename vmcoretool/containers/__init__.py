@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.containers import elf_core, kdump
+from vmcoretool.containers.api import HeadSource
 from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
 
 if TYPE_CHECKING:
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from vmcoretool.source import ByteSource
 
 FORMATS: Final[tuple[Format, ...]] = (elf_core.FORMAT, kdump.FORMAT)
+
+
+def is_dump(head: bytes) -> bool:
+    """Whether some format may claim a file with these first bytes."""
+    source = HeadSource(head)
+    return any(candidate.probe(source) for candidate in FORMATS)
 
 
 def open_container(sources: Sequence[ByteSource], *, format_name: str | None = None) -> Container:

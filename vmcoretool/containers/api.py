@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from vmcoretool.addresses import FileOffset
     from vmcoretool.findings import Finding
@@ -108,3 +108,25 @@ class Format(NamedTuple):
     probe: Callable[[ByteSource], bool]
     open: Callable[[Sequence[ByteSource]], Container]
     limits: str
+
+
+class HeadSource:
+    """The first bytes of a file, for probes that need no more."""
+
+    path = ""
+    complete = True
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self.size = len(head)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``."""
+        return self._head[offset : offset + size]
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """All of it."""
+        yield start, min(end, self.size)
+
+    def close(self) -> None:
+        """Nothing to do."""

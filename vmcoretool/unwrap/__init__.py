@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.unwrap import flattened
+from vmcoretool.unwrap.compressed import open_compressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vmcoretool.source import ByteSource
 
 MAX_LAYERS: Final = 4
+Wanted = Callable[[bytes], bool]
+Watch = Callable[[str, int, int], bool]
+
+
+def watch_nothing(name: str, done: int, total: int) -> bool:
+    """The watch of callers that want none."""
+    del name, done, total
+    return True
 
 
 class Layer(NamedTuple):
@@ -20,39 +28,65 @@ class Layer(NamedTuple):
     Attributes:
         name: as in JSON ``dump.layers``.
         title: one line for people.
-        probe: whether these first bytes are it.
+        magic: the file's first bytes.
         open: the bytes inside; FormatError from here is final.
     """
 
     name: str
     title: str
-    probe: Callable[[bytes], bool]
-    open: Callable[[ByteSource], ByteSource]
+    magic: bytes
+    open: Callable[[ByteSource, str, Wanted, Watch], ByteSource]
+
+
+def _flattened(source: ByteSource, name: str, wanted: Wanted, watch: Watch) -> ByteSource:
+    del name, wanted, watch
+    return flattened.open_flattened(source)
 
 
 LAYERS: Final[tuple[Layer, ...]] = (
     Layer(
         "flattened",
-        "makedumpfile -F, its stream over ssh (vmcore.flat), QEMU kdump-*",
-        flattened.probe,
-        flattened.open_flattened,
+        "makedumpfile -F, its stream over ssh (vmcore.flat), QEMU kdump-*; read in place",
+        flattened.SIGNATURE,
+        _flattened,
     ),
+    Layer("gzip", "decompressed to a temporary file", b"\x1f\x8b", open_compressed),
+    Layer("bzip2", "decompressed to a temporary file", b"BZh", open_compressed),
+    Layer("xz", "decompressed to a temporary file", b"\xfd7zXZ\0", open_compressed),
+    Layer("zstd", "decompressed to a temporary file", b"\x28\xb5\x2f\xfd", open_compressed),
+    Layer("lz4", "decompressed to a temporary file", b"\x04\x22\x4d\x18", open_compressed),
 )
 
 
-def unwrap(source: ByteSource) -> tuple[ByteSource, tuple[str, ...]]:
+def unwrap(
+    source: ByteSource, is_dump: Wanted, watch: Watch = watch_nothing
+) -> tuple[ByteSource, tuple[str, ...]]:
     """The bytes inside all layers, and the layers' names, outermost first.
+
+    Args:
+        source: the file.
+        is_dump: whether a file with these first bytes is a dump, so that nothing else is
+            decompressed.
+        watch: told of long work: its name, bytes done and in all; False from it ends the work.
 
     Raises:
         FormatError: a layer is damaged beyond use.
         OSError: reading, or spooling what cannot be read in place, failed.
     """
+
+    def wanted(head: bytes) -> bool:
+        return is_dump(head) or find_layer(head) is not None
+
     names: list[str] = []
     while len(names) < MAX_LAYERS:
-        head = source.pread(64, 0)
-        layer = next((one for one in LAYERS if one.probe(head)), None)
+        layer = find_layer(source.pread(64, 0))
         if layer is None:
             break
-        source = layer.open(source)
+        source = layer.open(source, layer.name, wanted, watch)
         names.append(layer.name)
     return source, tuple(names)
+
+
+def find_layer(head: bytes) -> Layer | None:
+    """The layer that a file with these first bytes is, or None."""
+    return next((layer for layer in LAYERS if head.startswith(layer.magic)), None)

@@ -33,11 +33,6 @@ MAX_RECORDS: Final = 1 << 24
 _RECORD: Final = struct.Struct(">qq")
 
 
-def probe(head: bytes) -> bool:
-    """Whether a file with these first bytes is flattened."""
-    return head.startswith(SIGNATURE)
-
-
 def open_flattened(source: ByteSource) -> FlattenedSource:
     """Index the records of a stream.
 
