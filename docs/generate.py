@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmcoretool.containers import FORMATS
+from vmcoretool.containers.recognised import RECOGNISED
 from vmcoretool.evidence import SOURCES
 from vmcoretool.findings import CODES
+from vmcoretool.unwrap import LAYERS
 from vmcoretool.xen.layouts import DIRECTMAPS, LAYOUTS, NOT_RELOCATED
 
 if TYPE_CHECKING:
@@ -42,7 +44,19 @@ def findings() -> str:
 
 def formats() -> str:
     rows = [(f"`{row.name}`", row.title, row.reference, row.limits or "-") for row in FORMATS]
-    return f"# Formats\n\n{_MADE}\n{table(('name', 'what it is', 'defined in', 'not read'), rows)}"
+    read = table(("name", "what it is", "defined in", "limits"), rows)
+    layers = table(("layer", "how"), [(row.name, row.title) for row in LAYERS])
+    known = {(row.name, row.writer): row.cure for row in RECOGNISED}
+    named = table(
+        ("format", "written by", "what to do"),
+        [(name, writer, cure) for (name, writer), cure in known.items()],
+    )
+    return (
+        f"# Formats\n\n{_MADE}\n{read}\n## Layers taken off first\n\n{layers}\n"
+        f"## Recognised, not read\n\n{named}\n"
+        "Other packages can register a format under the entry point group `vmcoretool_v1`; these\n"
+        "are looked up only when no format above claims the file.\n"
+    )
 
 
 def evidence() -> str:

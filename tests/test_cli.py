@@ -331,9 +331,13 @@ def test_notes_are_decoded() -> None:
     ]
 
 
-def test_formats_lists_elf() -> None:
-    assert tool("formats").stdout.startswith(b"elf")
-    assert json.loads(tool("formats", "--json").stdout)[0]["name"] == "elf"
+def test_formats_lists_what_is_read_and_what_is_not() -> None:
+    text = tool("formats").stdout.decode()
+    listed = json.loads(tool("formats", "--json").stdout)
+    names = [row["name"] for row in listed["read"]]
+    assert names == ["xen-core", "elf", "kdump", "readelf-text", "raw"]
+    assert next(row["name"] for row in listed["layers"]) == "flattened"
+    assert "LiME image" in text
 
 
 def test_every_command_has_help_and_json() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 from itertools import permutations
 from pathlib import Path
@@ -12,11 +13,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders import notes as build
+from tests.builders.xen_host import XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes
-from vmcoretool import MemoryFault, Vmcore, VmcoreError, inspect_vmcore, open_vmcore
+from vmcoretool import (
+    MemoryFault,
+    UnknownFormatError,
+    UnsupportedFormatError,
+    Vmcore,
+    VmcoreError,
+    inspect_vmcore,
+    open_vmcore,
+)
 from vmcoretool.addresses import Maddr
 from vmcoretool.cli.inspect import exit_code
 from vmcoretool.containers.bitmap import PageBitmap
+from vmcoretool.containers.recognised import RECOGNISED, Recognised
+from vmcoretool.render.json import inspection_json, inspection_object
+from vmcoretool.render.text import inspection_text
 from vmcoretool.vmcore import group_parts, read_vmcore
 
 SAMPLES = ROOT / "samples"
@@ -376,3 +390,189 @@ def test_caller_can_stop_decompression() -> None:
     packed = squeezed("gzip", REFERENCE.read_bytes() + os.urandom(8 << 20))
     vmcore = read_vmcore(BytesSource(packed), watch=lambda *_: False)
     assert not vmcore.sources[0].complete
+
+
+# --- text about a dump ------------------------------------------------------------------------
+
+TEXT = SAMPLES / "readelf-text/vmcore"
+
+
+def test_text_of_readelf_is_reported_at_most() -> None:
+    inspection = inspect_bytes(TEXT.read_bytes())
+    assert inspection.kind == "xen-host"
+    assert (inspection.verdict.status, inspection.verdict.xen_phys_start) == (
+        "reported",
+        0x27A00000,
+    )
+    shown = inspection_object(inspection)
+    assert shown["dump"]["format"] == "readelf-text"
+    assert shown["dump"]["extents"] == []
+    assert shown["dump"]["pages"] is None
+    assert not shown["dump"]["complete"]
+    assert all(command["argv"][-1] == "VMCORE" for command in shown["commands"])
+    assert not any(command["ready"] for command in shown["commands"])
+    assert exit_code(inspection) == 1
+
+
+def test_notes_in_the_text_are_those_of_the_dump() -> None:
+    with open_vmcore(TEXT) as text, open_vmcore(REFERENCE) as dump:
+        for said, true in zip(text.notes, dump.notes, strict=True):
+            assert (said.owner, said.type) == (true.owner, true.type)
+            assert said.desc in (true.desc, b"")  # binutils decodes NT_PRSTATUS, without its bytes
+
+
+@pytest.mark.parametrize("tool", [["readelf", "-Wn"], ["readelf", "-n"], ["eu-readelf", "-n"]])
+@pytest.mark.parametrize("sample", ["xen-4.17-dom0-panic", "xen-3.2-hypervisor-panic"])
+def test_what_the_tools_print_now(sample: str, tool: list[str]) -> None:
+    if not shutil.which(tool[0]):
+        pytest.skip(f"{tool[0]} is not installed")
+    done = subprocess.run([*tool, SAMPLES / sample / "vmcore"], capture_output=True, check=False)
+    inspection = inspect_bytes(done.stdout)
+    assert inspection.kind == "xen-host"
+    assert inspection.vmcore.container.format == "readelf-text"
+    assert inspection.verdict.status == (
+        "reported" if tool[0] == "readelf" and sample != "xen-3.2-hypervisor-panic" else "unknown"
+    )
+
+
+@given(where=st.floats(0, 1), byte=st.integers(0, 255))
+def test_damaged_text(where: float, byte: int) -> None:
+    data = bytearray(TEXT.read_bytes())
+    data[int(where * (len(data) - 1))] = byte
+    for case in (bytes(data), bytes(data[: int(where * len(data))])):
+        try:
+            inspect_bytes(case)
+        except VmcoreError as error:
+            assert "\n" not in str(error)
+
+
+# --- guests -----------------------------------------------------------------------------------
+
+
+def domain_core(frames: list[int], *, pv: bool = True, bits: int = 64, tail: int = 0) -> bytes:
+    """An xl dump-core file: page i is filled with its frame number's low byte."""
+    names = b"\0.shstrtab\0.note.Xen\0.xen_pages\0.xen_p2m\0.xen_pfn\0"
+    header = struct.pack("<4Q", 0xF00FEBED, 1, len(frames), PAGE)
+    blob = build.note(b"Xen", 0x2000001, header) + build.note(b"Xen", 0x2000000, b"")
+    pages = b"".join(bytes([frame & 0xFF]) * PAGE for frame in frames) + bytes(PAGE * tail)
+    invalid = (1 << 64) - 1
+    entries = [(frame, frame + 0x5000) for frame in frames] + [(invalid, invalid)] * tail
+    index = b"".join(
+        struct.pack("<QQ", *entry) if pv else struct.pack("<Q", entry[0]) for entry in entries
+    )
+    wide = bits == 64
+    ehdr_size, shdr_size, layout = (64, 64, "<IIQQQQIIQQ") if wide else (52, 40, "<IIIIIIIIII")
+    at = ehdr_size + 5 * shdr_size
+    parts = []
+    body = b""
+    for name, data in ((b".note.Xen", blob), (b".xen_pages", pages)):
+        parts.append((names.index(name), at + len(body), len(data)))
+        body += data
+    index_name = b".xen_p2m" if pv else b".xen_pfn"
+    parts.append((names.index(index_name), at + len(body), len(index)))
+    body += index
+    parts.insert(0, (names.index(b".shstrtab"), at + len(body), len(names)))
+    body += names
+    table = bytes(shdr_size) + b"".join(
+        struct.pack(layout, name, 1, 0, 0, offset, size, 0, 0, 0, 0) for name, offset, size in parts
+    )
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1, 1])
+    ehdr = struct.pack(
+        "<16sHHIQQQIHHHHHH" if wide else "<16sHHIIIIIHHHHHH",
+        *(ident, 4, 62 if wide else 3, 1, 0, 0, ehdr_size, 0, ehdr_size, 0, 0, shdr_size, 5, 1),
+    )
+    return ehdr + table + body
+
+
+@pytest.mark.parametrize("pv", [False, True])
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("frames", [[1, 2, 5, 200], [9, 4, 7], list(range(3, 9000))], ids=len)
+def test_dump_core_of_one_guest(frames: list[int], bits: int, *, pv: bool) -> None:
+    frames = frames[:300] if bits == 32 else frames
+    vmcore = read_vmcore(BytesSource(domain_core(frames, pv=pv, bits=bits, tail=2)))
+    assert vmcore.container.format == "xen-core"
+    assert vmcore.memory.pages.present_pages == len(frames)
+    for frame in frames[:50] + frames[-50:]:
+        assert vmcore.memory.read(Maddr(frame * PAGE + 5), 3) == bytes([frame & 0xFF]) * 3
+    with pytest.raises(MemoryFault):
+        vmcore.memory.read(Maddr(10_000 * PAGE), 1)
+    inspection = inspect_vmcore(vmcore)
+    assert inspection.kind == "xen-domain"
+    assert exit_code(inspection) == 6
+    assert inspection.commands == ()
+    assert "crash VMLINUX" in inspection_text(inspection)
+
+
+def test_xc_core_of_before_elf() -> None:
+    frames = [0x100, 0x102, 0x101]
+    index = struct.pack("<3Q", *frames)
+    header = b"\xed\xeb\x0f\xf0" + struct.pack("<5I", 1, 3, 24, 24, PAGE)
+    data = (header + index).ljust(PAGE, b"\0")
+    data += b"".join(bytes([frame & 0xFF]) * PAGE for frame in frames)
+    vmcore = read_vmcore(BytesSource(data))
+    assert vmcore.memory.read(Maddr(0x102 * PAGE), 4) == b"\x02" * 4
+    assert inspect_vmcore(vmcore).kind == "xen-domain"
+
+
+@given(where=st.floats(0, 1), byte=st.integers(0, 255))
+def test_damaged_dump_core(where: float, byte: int) -> None:
+    data = bytearray(domain_core([1, 2, 5, 200]))
+    data[int(where * (len(data) - 1))] = byte
+    for case in (bytes(data), bytes(data[: int(where * len(data))])):
+        try:
+            inspection = inspect_bytes(case)
+        except VmcoreError as error:
+            assert "\n" not in str(error)
+        else:
+            assert inspection_json(inspection).isascii()
+
+
+# --- named, not read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", RECOGNISED, ids=lambda row: row.name)
+def test_recognised_formats_are_named_with_a_cure(row: Recognised) -> None:
+    data = bytearray(8192)
+    offset = row.offset % len(data)
+    data[offset : offset + len(row.magic)] = row.magic
+    with pytest.raises(UnsupportedFormatError) as error:
+        read_vmcore(BytesSource(bytes(data)))
+    assert row.name in str(error.value)
+    assert row.cure in str(error.value)
+
+
+def test_raw_memory_is_read_only_when_asked_for(tmp_path: Path) -> None:
+    host = XenHost(base=0x1000000, root=0x800000)
+    image = bytearray(32 << 20)
+    for maddr, page in host.pages.items():
+        image[maddr : maddr + PAGE] = page
+    path = tmp_path / "raw"
+    path.write_bytes(image)
+    with pytest.raises(UnknownFormatError):
+        open_vmcore(path)
+    with open_vmcore(path, format_name="raw") as vmcore:
+        inspection = inspect_vmcore(vmcore)
+        assert inspection.verdict.xen_phys_start == host.base
+        assert inspection.verdict.status == "verified"
+
+
+def test_formats_of_other_packages_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from vmcoretool.containers import FORMATS
+
+    asked: list[str] = []
+    mine = FORMATS[1]._replace(
+        name="mine", probe=lambda source: source.pread(4, 0) == b"MINE", open=FORMATS[-1].open
+    )
+
+    class Point:
+        def load(self) -> object:
+            asked.append("load")
+            return mine
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Point()])
+    read_vmcore(BytesSource(REFERENCE.read_bytes()))
+    assert asked == []
+    assert read_vmcore(BytesSource(b"MINE" + bytes(4096))).container.format == "raw"
+    assert asked == ["load"]

@@ -4,7 +4,7 @@ import pytest
 
 from tests.builders import notes
 from tests.builders.elf_core import ElfCore, Load
-from tests.support import open_bytes
+from tests.support import BytesSource, open_bytes
 from vmcoretool import (
     FormatError,
     Maddr,
@@ -12,8 +12,8 @@ from vmcoretool import (
     TruncatedError,
     UnknownFormatError,
     UnsupportedFormatError,
-    open_vmcore,
 )
+from vmcoretool.vmcore import read_vmcore
 
 PAGE = 4096
 NOTE = notes.note(b"CORE", 7, b"abcd")
@@ -157,5 +157,6 @@ def test_impossible_number_of_headers_is_refused() -> None:
 
 
 def test_several_paths_are_a_split_set_which_elf_has_not() -> None:
-    with pytest.raises(UnsupportedFormatError):
-        open_vmcore("a", "b")
+    data = ElfCore([Load(0, b"x")], [NOTE]).build()
+    with pytest.raises(UnsupportedFormatError, match="no parts"):
+        read_vmcore(BytesSource(data, "a"), BytesSource(data, "b"))

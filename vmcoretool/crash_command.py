@@ -100,11 +100,14 @@ def suggest(
     if verdict.xen_phys_start is not None:
         option = ("--xen_phys_start", f"{verdict.xen_phys_start:#x}")
     stream = vmcore.paths[0] == "-"
-    targets = ("vmcore",) if stream else tuple(map(file_argument, vmcore.paths))
+    text = vmcore.container.format == "readelf-text"
+    targets = ("VMCORE",) if stream or text else tuple(map(file_argument, vmcore.paths))
     common = _address_caveats(verdict)
     if stream:
         common += ("crash cannot read a stream: save it to a file first",)
-    if not vmcore.container.complete:
+    if text:
+        common += ("VMCORE stands for the dump that this text is about",)
+    elif not vmcore.container.complete:
         common += ("the dump is cut short: crash may stop at a missing page",)
     return (
         _hypervisor(vmcore, verdict, option, (xen_syms, targets), common),

@@ -36,6 +36,12 @@ CODES: Final[tuple[Code, ...]] = (
         "Copy the dump again and compare sizes; what is left is still inspected.",
     ),
     Code(
+        "notes-only",
+        "warning",
+        "The input is readelf's text about a dump, not the dump.",
+        "Find the vmcore itself to have the address proved and to open it.",
+    ),
+    Code(
         "split-part-missing",
         "error",
         "A part of a makedumpfile --split set was not given, or is lost.",

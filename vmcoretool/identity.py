@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.xen.build_id import find_build_id
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from vmcoretool.xen.layouts import DirectMap
 
 Kind = Literal["xen-host", "xen-domain", "linux", "unknown"]
-_DUMPCORE_TYPES: Final = range(0x2000000, 0x2000004)
 
 
 class IdlePageTable(NamedTuple):
@@ -62,14 +61,14 @@ def find_kind(case: Case, verdict: Verdict) -> Kind:
     # A Xen note or a cr3 that leads to an image decides; an image that only a scan found does not
     # when the headers say Linux or the saved cr3s lead elsewhere: it may be a guest's.
     vmcore = case.vmcore
+    if vmcore.container.format == "xen-core":
+        return "xen-domain"
     if case.xen_notes or case.survey.sightings:
         return "xen-host"
     if vmcore.vmcoreinfo_linux:
         return "linux"
     if not case.survey.elsewhere and verdict.status in ("verified", "disputed", "not-relocatable"):
         return "xen-host"
-    if any(note.owner == "Xen" and note.type in _DUMPCORE_TYPES for note in vmcore.notes):
-        return "xen-domain"
     from vmcoretool.linux.banner import find_banner  # noqa: PLC0415 - no Xen host needs it
 
     if any(find_banner(vmcore.memory, root.maddr) for root in case.survey.elsewhere):

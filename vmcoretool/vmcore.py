@@ -139,7 +139,7 @@ def read_vmcore(
     container = open_container(inner, format_name=format_name)
     order = container.machine.byte_order
     findings = list(container.findings)
-    notes: list[Note] = []
+    notes: list[Note] = list(container.notes)
     for blob in container.note_blobs:
         found, troubles = walk_notes(blob.data, blob.offset, order)
         notes.extend(found)

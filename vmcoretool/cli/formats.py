@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from vmcoretool.cli.output import emit
-from vmcoretool.containers import FORMATS
+from vmcoretool.containers import find_formats
+from vmcoretool.containers.recognised import RECOGNISED, Recognised
+from vmcoretool.unwrap import LAYERS
 
 
 @click.command("formats")
@@ -15,14 +17,30 @@ def command(*, as_json: bool) -> int:
     if as_json:
         import json  # noqa: PLC0415 - only then
 
-        rows = [
+        read = [
             {"name": row.name, "title": row.title, "reference": row.reference, "limits": row.limits}
-            for row in FORMATS
+            for row in find_formats()
         ]
-        emit(json.dumps(rows))
+        layers = [{"name": row.name, "title": row.title} for row in LAYERS]
+        named = [
+            {"name": row.name, "writer": row.writer, "cure": row.cure} for row in _once(RECOGNISED)
+        ]
+        emit(json.dumps({"read": read, "layers": layers, "recognised": named}))
         return 0
-    for row in FORMATS:
-        emit(f"{row.name:<10} {row.title}")
+    emit("Read:")
+    for row in find_formats():
+        emit(f"  {row.name:<13} {row.title}")
         if row.limits:
-            emit(f"{'':<10} not read: {row.limits}")
+            emit(f"  {'':<13} limits: {row.limits}")
+    emit("Taken off first, in any order:")
+    for layer in LAYERS:
+        emit(f"  {layer.name:<13} {layer.title}")
+    emit("Recognised, not read:")
+    for known in _once(RECOGNISED):
+        emit(f"  {known.name} ({known.writer}): {known.cure}")
     return 0
+
+
+def _once(rows: tuple[Recognised, ...]) -> list[Recognised]:
+    # a format with several magics stands in several rows
+    return list({(row.name, row.writer): row for row in rows}.values())

@@ -80,9 +80,9 @@ def check_format(name: str | None) -> None:
     """A usage error for a format that does not exist."""
     if name is None:
         return
-    from vmcoretool.containers import FORMATS  # noqa: PLC0415 - keeps options.py below commands
+    from vmcoretool.containers import find_formats  # noqa: PLC0415 - only when one is named
 
-    names = [row.name for row in FORMATS]
+    names = [row.name for row in find_formats()]
     if name not in names:
         raise click.BadParameter(f"{name!r} is none of: {', '.join(names)}", param_hint="--format")
 

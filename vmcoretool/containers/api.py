@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import FileOffset
     from vmcoretool.findings import Finding
     from vmcoretool.memory import PageReader
+    from vmcoretool.notes.elf_note import Note
     from vmcoretool.source import ByteSource
 
 EM_386: Final = 3
@@ -80,6 +81,7 @@ class Container(NamedTuple):
         note_blobs: the note segments.
         complete: False when the file ends before the data its headers describe.
         findings: oddities met in the headers.
+        notes: notes that come without their bytes around them.
     """
 
     format: str
@@ -88,6 +90,7 @@ class Container(NamedTuple):
     note_blobs: tuple[NoteBlob, ...]
     complete: bool
     findings: tuple[Finding, ...]
+    notes: tuple[Note, ...] = ()
 
 
 class Format(NamedTuple):

@@ -95,7 +95,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     pages = _ElfPages(source, _usable(loads, header, findings), findings)
     blobs = tuple(_note_blobs(source, head, note_segments, findings))
     if not source.complete:
-        findings.append(finding("truncated", "the flattened stream ends without its end mark"))
+        findings.append(finding("truncated", "the stream around the dump ends early or is damaged"))
     return Container(
         format="elf",
         machine=Machine(header.machine, "little" if header.order == "<" else "big"),

@@ -121,7 +121,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     pages = _KdumpPages(headers, sources, findings)
     blobs = tuple(_note_blobs(sources[0], header, findings))
     if not all(source.complete for source in sources):
-        findings.append(finding("truncated", "the flattened stream ends without its end mark"))
+        findings.append(finding("truncated", "the stream around the dump ends early or is damaged"))
     return Container(
         format="kdump",
         machine=Machine(_machine(header, blobs), header.order),

@@ -85,10 +85,9 @@ def _dump(vmcore: Vmcore) -> dict[str, Any]:
         "size": vmcore.size,
         "complete": container.complete,
         "extents": [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in pages.extents()],
-        "pages": {
-            "present": pages.present_pages,
-            "excluded": pages.excluded_pages,
-        },
+        "pages": None
+        if container.format == "readelf-text"
+        else {"present": pages.present_pages, "excluded": pages.excluded_pages},
     }
 
 

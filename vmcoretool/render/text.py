@@ -40,7 +40,7 @@ def inspection_text(inspection: Inspection, *, verbose: bool = False, colour: bo
     lines = list(_head(inspection))
     if inspection.kind == "xen-host":
         lines += _host(inspection, verbose=verbose, colour=colour)
-    elif inspection.kind == "linux":
+    elif inspection.kind in ("linux", "xen-domain"):
         lines += ["", "  Open it with:  crash VMLINUX " + printable(inspection.vmcore.paths[0])]
     lines += _findings(inspection, colour=colour)
     return "\n".join(lines)
@@ -128,13 +128,20 @@ def _address(inspection: Inspection, *, colour: bool) -> Iterator[str]:
 def _evidence(inspection: Inspection, *, verbose: bool) -> Iterator[str]:
     verdict = inspection.verdict
     yield "Evidence"
+    guesses: dict[str, list[str]] = {}
     for one in verdict.evidence:
-        against = "  AGAINST" if one in verdict.contradicting else ""
         value = "not relocated" if one.xen_phys_start is None else f"{one.xen_phys_start:#x}"
+        contradicts = one in verdict.contradicting
+        if contradicts and one.strength == "suggested":
+            guesses.setdefault(one.source, []).append(value)
+            continue
+        against = "  AGAINST" if contradicts else ""
         yield f"  {one.source:<16} {value:<13} {one.strength}{against}"
         yield from (f"      {part}" for part in one.basis.split("; "))
         if verbose:
             yield from (f"      {step}" for step in one.steps)
+    for source, values in guesses.items():
+        yield f"  {source:<16} possible too: {', '.join(values)}"
     for silence in verdict.silent:
         yield f"  {silence.source:<16} silent: {silence.reason}"
 
