@@ -215,24 +215,28 @@ def _sub_header(source: ByteSource, main: Any, bits: int, order: Order) -> Any:
         return object()
     block = source.pread(512, main.block_size)
     area = range(main.block_size, main.block_size * (1 + main.sub_hdr_size) + 1)
-    found = None
+    candidates = []
     for packed in (True, False) if bits == 32 else (True,):
         layout = kdump_sub_header(bits, order, main.header_version, packed=packed)
         try:
-            found = layout.parse(block)
+            candidates.append(layout.parse(block))
         except ConstructError as error:
             raise TruncatedError(
                 "the file ends inside its kdump sub-header", where=FileOffset(main.block_size)
             ) from error
-        # the wrong packing puts pointers where no note can be
-        sane = all(
-            getattr(found, f"offset_{what}", 0) + getattr(found, f"size_{what}", 0) in area
-            or getattr(found, f"offset_{what}", 0) == getattr(found, f"size_{what}", 0) == 0
-            for what in ("vmcoreinfo", "note")
-        )
-        if sane:
-            return found
-    return found
+    # the wrong packing puts pointers where no note can be, or sees none where there are some
+    return max(candidates, key=lambda one: _pointer_score(one, area))
+
+
+def _pointer_score(sub: Any, area: range) -> int:
+    score = 0
+    for what in ("vmcoreinfo", "note"):
+        offset, size = getattr(sub, f"offset_{what}", 0), getattr(sub, f"size_{what}", 0)
+        if offset in area and offset + size in area:
+            score += 1
+        elif offset or size:
+            score -= 2
+    return score
 
 
 def _note_blobs(source: ByteSource, header: _Header, findings: list[Finding]) -> Iterator[NoteBlob]:

@@ -1,0 +1,163 @@
+"""Header versions, widths, byte orders and packings that no real file at hand has."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.builders import notes
+from tests.builders.kdump import BLOCK, Kdump
+from tests.builders.xen_host import XenHost
+from tests.support import BytesSource, inspect_bytes, open_bytes
+from vmcoretool import Maddr, MemoryFault, UnsupportedFormatError, VmcoreError
+from vmcoretool.vmcore import read_vmcore
+
+RANDOM = random.Random(7)
+PAGES = {
+    3: b"\x11" * BLOCK,
+    4: bytes(BLOCK),
+    9: RANDOM.randbytes(BLOCK),
+    700: b"abc" * 1365 + b"z",
+    40_000: b"\x22" * BLOCK,
+}
+LAYOUTS = [
+    (bits, order, packed)
+    for bits in (32, 64)
+    for order in "<>"
+    for packed in ((True, False) if bits == 32 else (True,))
+]
+
+
+@pytest.mark.parametrize("version", range(7))
+@pytest.mark.parametrize(("bits", "order", "packed"), LAYOUTS)
+def test_every_version_width_order_and_packing(
+    version: int, bits: int, order: str, *, packed: bool
+) -> None:
+    blob = notes.note(b"ACME", 5, b"payload!", order)
+    kdump = Kdump(PAGES, {5, 6}, blob, bits=bits, order=order, packed=packed, version=version)
+    vmcore = open_bytes(kdump.build())
+    for frame, page in PAGES.items():
+        assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == page
+    assert vmcore.memory.pages.present_pages == len(PAGES)
+    assert vmcore.memory.pages.excluded_pages == 2
+    with pytest.raises(MemoryFault) as fault:
+        vmcore.memory.read(Maddr(5 * BLOCK), 1)
+    assert fault.value.excluded
+    with pytest.raises(MemoryFault) as fault:
+        vmcore.memory.read(Maddr(8 * BLOCK), 1)
+    assert not fault.value.excluded
+    owners = [note.owner for note in vmcore.notes]
+    assert owners == (["ACME"] if version >= 4 else [])
+    assert vmcore.container.machine.byte_order == ("little" if order == "<" else "big")
+    assert vmcore.container.complete
+
+
+@pytest.mark.parametrize("codec", [0, 1, 2, 4, 0x20])
+def test_every_codec(codec: int) -> None:
+    vmcore = open_bytes(Kdump(PAGES, codec=codec).build())
+    for frame, page in PAGES.items():
+        assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == page
+    assert vmcore.memory.read(Maddr(3 * BLOCK), 2 * BLOCK) == PAGES[3] + PAGES[4]
+
+
+def test_version_three_has_the_text_of_vmcoreinfo_without_a_note() -> None:
+    vmcore = open_bytes(Kdump(PAGES, version=3, vmcoreinfo=b"OSRELEASE=2.6.32\n").build())
+    assert vmcore.vmcoreinfo_linux is not None
+    assert vmcore.vmcoreinfo_linux.entries == {"OSRELEASE": "2.6.32"}
+
+
+def test_diskdump_signature() -> None:
+    vmcore = open_bytes(Kdump(PAGES, signature=b"DISKDUMP", version=1).build())
+    assert vmcore.memory.read(Maddr(9 * BLOCK), BLOCK) == PAGES[9]
+
+
+def test_newer_header_version_is_understood_but_not_read() -> None:
+    kdump = bytearray(Kdump(PAGES).build())
+    kdump[8] = 9
+    with pytest.raises(UnsupportedFormatError, match="version 9"):
+        open_bytes(bytes(kdump))
+
+
+def test_machine_is_named_where_the_header_names_it() -> None:
+    assert open_bytes(Kdump(PAGES, machine=b"ppc64").build()).architecture == "ppc64"
+    assert open_bytes(Kdump(PAGES).build()).architecture == "x86_64"
+
+
+@pytest.mark.parametrize("version", [2, 5, 6])
+def test_split_set_of_any_version(version: int) -> None:
+    ranges = [(0, 9), (9, 9), (9, 701), (701, 40_001)]
+    parts = [Kdump(PAGES, split=one, version=version).build() for one in ranges]
+    order = [2, 0, 3, 1]
+    vmcore = read_vmcore(*(BytesSource(parts[at], f"part{at}") for at in order))
+    assert vmcore.paths == ("part0", "part1", "part2", "part3")
+    for frame, page in PAGES.items():
+        assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == page
+    missing = read_vmcore(BytesSource(parts[0], "a"), BytesSource(parts[3], "b"))
+    assert "split-part-missing" in [found.code for found in missing.findings]
+    with pytest.raises(MemoryFault):
+        missing.memory.read(Maddr(700 * BLOCK), 1)
+    assert missing.memory.read(Maddr(40_000 * BLOCK), 4) == b"\x22" * 4
+
+
+def test_whole_xen_host_in_kdump() -> None:
+    host = XenHost()
+    pages = {maddr // BLOCK: bytes(page) for maddr, page in host.pages.items()}
+    inspection = inspect_bytes(Kdump(pages, notes=host.note_blob()).build())
+    assert (inspection.verdict.status, inspection.verdict.xen_phys_start) == ("verified", host.base)
+    bare = inspect_bytes(Kdump(pages).build())
+    assert (bare.verdict.status, bare.verdict.xen_phys_start) == ("verified", host.base)
+
+
+def test_lost_descriptor_is_an_unreadable_page_and_an_incomplete_dump() -> None:
+    data = bytearray(Kdump(PAGES).build())
+    at = data.index(compress_of(40_000))
+    vmcore = open_bytes(bytes(data[:at]))
+    assert not vmcore.container.complete
+    with pytest.raises(MemoryFault, match="was lost"):
+        vmcore.memory.read(Maddr(40_000 * BLOCK), 1)
+    assert vmcore.memory.read(Maddr(3 * BLOCK), BLOCK) == PAGES[3]
+
+
+def compress_of(frame: int) -> bytes:
+    from tests.builders.kdump import compress
+
+    return compress(1, PAGES[frame])
+
+
+@pytest.mark.parametrize("codec", [1, 2, 4, 0x20])
+def test_page_that_expands_beyond_its_size_is_refused(codec: int) -> None:
+    from tests.builders.kdump import compress
+
+    bomb = compress(codec, bytes(1 << 20))
+    data = bytearray(Kdump({3: PAGES[3]}, codec=codec).build())
+    packed = compress(codec, PAGES[3])
+    at = data.index(packed)
+    data[at:] = bomb
+    table = at - 24
+    data[table + 8 : table + 12] = min(len(bomb), BLOCK).to_bytes(4, "little")
+    vmcore = open_bytes(bytes(data))
+    with pytest.raises(MemoryFault, match="damaged"):
+        vmcore.memory.read(Maddr(3 * BLOCK), 1)
+
+
+def test_missing_codec_module_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    data = Kdump(PAGES, codec=2).build()
+    monkeypatch.setitem(sys.modules, "lzallright", None)
+    vmcore = open_bytes(data)
+    with pytest.raises(UnsupportedFormatError, match="pip install lzallright"):
+        vmcore.memory.read(Maddr(3 * BLOCK), 1)
+
+
+@pytest.mark.parametrize("field", range(8, 104, 4))
+def test_hostile_sub_header(field: int) -> None:
+    data = bytearray(Kdump(PAGES, notes=notes.prstatus()).build())
+    for value in (0xFFFFFFFF, 0x7FFFFFFF, 1):
+        damaged = bytearray(data)
+        damaged[BLOCK + field : BLOCK + field + 4] = value.to_bytes(4, "little")
+        try:
+            inspect_bytes(bytes(damaged))
+        except VmcoreError as error:
+            assert "\n" not in str(error)
