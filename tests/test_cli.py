@@ -291,6 +291,15 @@ def test_a_pipe_is_read_as_well_as_a_file() -> None:
     assert done.stdout == b"0x27800000 verified\n"
 
 
+def test_endless_streams_are_refused_by_their_first_bytes() -> None:
+    for device in ("/dev/zero", "/dev/urandom"):
+        assert tool("inspect", device).returncode == 3
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as yes:
+        done = tool("inspect", "-", stdin=yes.stdout)
+        yes.kill()
+    assert done.returncode == 3
+
+
 def test_stdin_from_a_file_is_read_in_place() -> None:
     with SAMPLE.open("rb") as file:
         assert tool("inspect", "-q", "-", stdin=file).stdout == b"0x27800000 verified\n"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import notes
+from tests.builders.elf_core import ElfCore, Load
 from tests.builders.xen_host import IDLE, PAGE, XenHost
 from tests.support import BytesSource, inspect_bytes
-from vmcoretool import Inspection, inspect_vmcore
+from vmcoretool import Inspection, Maddr, Vaddr, inspect_vmcore
+from vmcoretool.paging.x86_64 import leaves
 from vmcoretool.vmcore import read_vmcore
 from vmcoretool.xen.layouts import LAYOUTS
 
@@ -154,3 +156,23 @@ def test_inspection_reads_little() -> None:
 
 def test_idle_constant_is_where_the_builder_says() -> None:
     assert XenHost().idle == 0x27800000 + IDLE
+
+
+def test_hostile_tables_cost_bounded_work() -> None:
+    # 40 tables whose every entry leads to another of them: enumeration must end early
+    count = 40
+    blob = notes.prstatus()
+    loads = []
+    for number in range(count):
+        table = bytearray(PAGE)
+        for slot in range(512):
+            entry = 0x1000 + 0x1000 * ((number + slot) % count) | 0x63
+            table[slot * 8 : slot * 8 + 8] = entry.to_bytes(8, "little")
+        loads.append(Load(0x1000 + 0x1000 * number, bytes(table)))
+        blob += notes.crash_regs(0x1000 + 0x1000 * number)
+    source = BytesSource(ElfCore(loads, [blob]).build())
+    inspection = inspect_vmcore(read_vmcore(source))
+    assert inspection.verdict.status == "unknown"
+    assert source.reads < 1000
+    mapped = leaves(inspection.vmcore.memory, Maddr(0x1000), 2, Vaddr(0))
+    assert not mapped.complete

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.xen.build_id import find_build_id
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vmcoretool.xen.layouts import DirectMap
 
 Kind = Literal["xen-host", "xen-domain", "linux", "unknown"]
+
+
+_ROOTS_ASKED: Final = 4  # any CPU's table maps the kernel
 
 
 class IdlePageTable(NamedTuple):
@@ -71,7 +74,7 @@ def find_kind(case: Case, verdict: Verdict) -> Kind:
         return "xen-host"
     from vmcoretool.linux.banner import find_banner  # noqa: PLC0415 - no Xen host needs it
 
-    if any(find_banner(vmcore.memory, root.maddr) for root in case.survey.elsewhere):
+    if any(find_banner(vmcore.memory, root.maddr) for root in case.survey.elsewhere[:_ROOTS_ASKED]):
         return "linux"
     return "unknown"
 

@@ -14,10 +14,11 @@ from vmcoretool.addresses import MIB
 from vmcoretool.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 SPOOL_CHUNK: Final = MIB
+SPOOL_HEAD: Final = 4096
 SPOOL_RESERVE: Final = 256 * MIB
 """Free space that spooling a stream leaves on the disk of the temporary folder."""
 
@@ -101,12 +102,17 @@ class FileSource:
             self._fd = -1
 
 
-def open_source(path: str) -> FileSource:
+def open_source(path: str, wanted: Callable[[bytes], bool] | None = None) -> FileSource:
     """Open ``path`` for reading; ``-`` is standard input, and a pipe is spooled to a file.
+
+    Args:
+        path: the file.
+        wanted: whether a stream with these first bytes is worth spooling; what is not is left
+            after them.
 
     Raises:
         OSError: missing, a folder, no permission, or no space to spool a stream.
-        FormatError: the stream is larger than the free space of the temporary folder.
+        FormatError: a device that is no file, or a stream larger than the free space.
     """
     fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -114,7 +120,8 @@ def open_source(path: str) -> FileSource:
         _refuse_folder(path, mode)
         if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
             return FileSource(path, fd)
-        spooled = _spool(path, fd)
+        _refuse_device(path, mode)
+        spooled = _spool(path, fd, wanted)
     except BaseException:
         os.close(fd)
         raise
@@ -127,11 +134,24 @@ def _refuse_folder(path: str, mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
-def _spool(path: str, fd: int) -> int:
+def _refuse_device(path: str, mode: int) -> None:
+    # /dev/zero never ends and /dev/mem is a running machine
+    if stat.S_ISCHR(mode) and path != os.devnull:
+        what = "standard input is a terminal or device" if path == "-" else "a character device"
+        if path != "-" or os.isatty(0):
+            raise FormatError(f"{what}: no dump can be read from it", path=path)
+
+
+def _spool(path: str, fd: int, wanted: Callable[[bytes], bool] | None) -> int:
     # A stream cannot be read by position: copy it to an unnamed file.
     with Spool(path) as spool:
-        while chunk := os.read(fd, SPOOL_CHUNK):
-            spool.write(chunk)
+        head = b""
+        while len(head) < SPOOL_HEAD and (chunk := os.read(fd, SPOOL_CHUNK)):
+            head += chunk
+        spool.write(head)
+        if wanted is None or wanted(head[:SPOOL_HEAD]):
+            while chunk := os.read(fd, SPOOL_CHUNK):
+                spool.write(chunk)
         return spool.detach()
 
 

@@ -22,7 +22,7 @@ from vmcoretool.notes.elf_note import (
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from vmcoretool.source import open_source
-from vmcoretool.unwrap import Watch, unwrap, watch_nothing
+from vmcoretool.unwrap import Watch, find_layer, unwrap, watch_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,12 +117,17 @@ def open_vmcore(
     """
     sources: list[ByteSource] = []
     try:
-        sources.extend(open_source(os.fspath(path)) for path in paths)
+        wanted = None if format_name else _wanted
+        sources.extend(open_source(os.fspath(path), wanted) for path in paths)
         return read_vmcore(*sources, format_name=format_name, watch=watch)
     except BaseException:
         for source in sources:
             source.close()
         raise
+
+
+def _wanted(head: bytes) -> bool:
+    return is_dump(head) or find_layer(head) is not None
 
 
 def read_vmcore(

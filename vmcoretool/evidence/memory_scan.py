@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "memory-scan"
 MAX_PAGES: Final = 1 << 20
+MAX_UPPERS: Final = 32
+"""Different level 3 tables of slot 261 that are followed; a host has one, each nested Xen one."""
 
 
 class _Harvest(NamedTuple):
@@ -86,6 +88,8 @@ def _harvest(case: Case) -> _Harvest:
             table = frame(upper.entry)
             users[table] = users.get(table, 0) + 1
             if table not in windows:
+                if len(windows) == MAX_UPPERS:
+                    continue
                 windows[table] = find_windows(memory, upper)
         except MemoryFault:
             low.append(page)

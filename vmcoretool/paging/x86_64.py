@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FRAME_MASK: Final = 0x000F_FFFF_FFFF_F000
 PRESENT: Final = 1
 PAGE_SIZE_BIT: Final = 1 << 7
+MAX_RUNS: Final = 8192
+MAX_TABLES: Final = 64
 _LEVEL_SHIFT: Final = {4: 39, 3: 30, 2: 21, 1: 12}
 
 
@@ -107,10 +109,18 @@ def _refusal(entry: int, level: int) -> str:
 
 
 class Leaves(NamedTuple):
-    """What is mapped below one table: runs in ascending vaddr, and tables that are missing."""
+    """What is mapped below one table.
+
+    Attributes:
+        runs: in ascending vaddr.
+        missing_tables: lower tables that are not in the dump.
+        complete: False when there were more than MAX_RUNS runs or MAX_TABLES lower tables, which no
+            image has.
+    """
 
     runs: tuple[Run, ...]
     missing_tables: tuple[Maddr, ...]
+    complete: bool
 
 
 def leaves(memory: PhysicalMemory, table: Maddr, level: int, vaddr: Vaddr) -> Leaves:
@@ -121,17 +131,26 @@ def leaves(memory: PhysicalMemory, table: Maddr, level: int, vaddr: Vaddr) -> Le
     """
     runs: list[Run] = []
     missing: list[Maddr] = []
-    for run in _leaves(memory, table, level, vaddr, missing):
+    budget = [MAX_TABLES]
+    for run in _leaves(memory, table, level, vaddr, missing, budget):
         last = runs[-1] if runs else None
         if last and (last.vaddr + last.size, last.maddr + last.size) == run[:2]:
             runs[-1] = Run(last.vaddr, last.maddr, last.size + run.size)
+        elif len(runs) == MAX_RUNS:
+            budget[0] = -1
+            break
         else:
             runs.append(run)
-    return Leaves(tuple(runs), tuple(missing))
+    return Leaves(tuple(runs), tuple(missing), complete=budget[0] >= 0)
 
 
-def _leaves(
-    memory: PhysicalMemory, table: Maddr, level: int, vaddr: Vaddr, missing: list[Maddr]
+def _leaves(  # noqa: PLR0913, PLR0917 - one state of a recursion
+    memory: PhysicalMemory,
+    table: Maddr,
+    level: int,
+    vaddr: Vaddr,
+    missing: list[Maddr],
+    budget: list[int],
 ) -> Iterator[Run]:
     size = 1 << _LEVEL_SHIFT[level]
     for index, entry in enumerate(memory.read_table(table)):
@@ -141,7 +160,10 @@ def _leaves(
         if level == 1 or entry & PAGE_SIZE_BIT:
             yield Run(at, Maddr(frame(entry) & -size), size)
             continue
+        budget[0] -= 1
+        if budget[0] < 0:
+            return
         try:
-            yield from _leaves(memory, frame(entry), level - 1, at, missing)
+            yield from _leaves(memory, frame(entry), level - 1, at, missing, budget)
         except MemoryFault as error:
             missing.append(error.maddr)

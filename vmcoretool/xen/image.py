@@ -111,10 +111,11 @@ def find_windows(memory: PhysicalMemory, upper: Step) -> tuple[Window, ...]:
         if middle is None or middle.entry & PAGE_SIZE_BIT:
             continue
         try:
-            runs = leaves(memory, frame(middle.entry), 2, layout.virt_start).runs
+            mapped = leaves(memory, frame(middle.entry), 2, layout.virt_start)
         except MemoryFault:
             continue
-        found.append(Window(layout, (upper, middle), runs))
+        if mapped.complete:
+            found.append(Window(layout, (upper, middle), mapped.runs))
     return tuple(found)
 
 

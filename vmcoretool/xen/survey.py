@@ -19,6 +19,10 @@ ENOUGH_ROOTS: Final = 32
 """Tables that lead to an image are not counted beyond this: 4,096 CPUs prove no more than 32."""
 
 
+MAX_UPPERS: Final = 16
+"""Different level 3 tables of slot 261 that are followed; a host has one, and a nested Xen one."""
+
+
 class Root(NamedTuple):
     """A level 4 table and where its address was learnt, such as "cr3 of CPU 0"."""
 
@@ -98,11 +102,12 @@ def _images(
     if upper is not None:
         table = frame(upper.entry)
         try:
-            if table not in by_upper:
+            if table not in by_upper and len(by_upper) < MAX_UPPERS:
+                by_upper[table] = ()  # a table that faults once is not followed again
                 windows = find_windows(memory, upper)
                 found = (find_image(window, root.maddr, pgd_l4) for window in windows)
                 by_upper[table] = tuple(image for image in found if image)
-            images = by_upper[table]
+            images = by_upper.get(table, ())
         except MemoryFault as error:
             fault = error
     if not images and ran_low:
