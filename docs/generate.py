@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmcoretool.containers import FORMATS
+from vmcoretool.containers import built_in_formats
 from vmcoretool.containers.recognised import RECOGNISED
 from vmcoretool.evidence import SOURCES
 from vmcoretool.findings import CODES
@@ -43,7 +43,9 @@ def findings() -> str:
 
 
 def formats() -> str:
-    rows = [(f"`{row.name}`", row.title, row.reference, row.limits or "-") for row in FORMATS]
+    rows = [
+        (f"`{row.name}`", row.title, row.reference, row.limits or "-") for row in built_in_formats()
+    ]
     read = table(("name", "what it is", "defined in", "limits"), rows)
     layers = table(("layer", "how"), [(row.name, row.title) for row in LAYERS])
     known = {(row.name, row.writer): row.cure for row in RECOGNISED}

@@ -559,11 +559,12 @@ def test_raw_memory_is_read_only_when_asked_for(tmp_path: Path) -> None:
 def test_formats_of_other_packages_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata
 
-    from vmcoretool.containers import FORMATS
+    from vmcoretool.containers import built_in_formats
 
     asked: list[str] = []
-    mine = FORMATS[1]._replace(
-        name="mine", probe=lambda source: source.pread(4, 0) == b"MINE", open=FORMATS[-1].open
+    rows = tuple(built_in_formats())
+    mine = rows[1]._replace(
+        name="mine", probe=lambda source: source.pread(4, 0) == b"MINE", open=rows[-1].open
     )
 
     class Point:

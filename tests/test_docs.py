@@ -7,7 +7,7 @@ import pytest
 
 import vmcoretool
 from tests.support import ROOT
-from vmcoretool.containers import FORMATS
+from vmcoretool.containers import built_in_formats
 from vmcoretool.evidence import SOURCES
 from vmcoretool.findings import CODES
 from vmcoretool.xen.layouts import LAYOUTS
@@ -23,7 +23,7 @@ def test_generated_page_is_current(name: str) -> None:
 def test_names_are_unique() -> None:
     for names in (
         [code.code for code in CODES],
-        [row.name for row in FORMATS],
+        [row.name for row in built_in_formats()],
         [source.name for source in SOURCES],
         [layout.name for layout in LAYOUTS],
         [layout.virt_start for layout in LAYOUTS],

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from vmcoretool.containers import is_dump, open_container
 from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
-from vmcoretool.containers.kdump import in_part_order, is_split_part
 from vmcoretool.errors import UnsupportedFormatError, VmcoreError
 from vmcoretool.findings import Finding, finding
 from vmcoretool.memory import PhysicalMemory
@@ -140,6 +139,8 @@ def read_vmcore(
     unwrapped = [unwrap(source, is_dump, watch) for source in sources]
     inner = tuple(source for source, _ in unwrapped)
     if len(inner) > 1:
+        from vmcoretool.containers.kdump import in_part_order  # noqa: PLC0415 - sets are rare
+
         inner = in_part_order(inner)
     container = open_container(inner, format_name=format_name)
     order = container.machine.byte_order
@@ -199,6 +200,8 @@ def group_parts(paths: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def _set_of(path: str) -> bytes | None:
     # what the parts of one split set have in common
+    from vmcoretool.containers.kdump import is_split_part  # noqa: PLC0415 - sets are rare
+
     if path == "-":
         return None
     try:

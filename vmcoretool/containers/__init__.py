@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from vmcoretool.containers import elf_core, kdump, raw, readelf_text, recognised, xen_core
 from vmcoretool.containers.api import HeadSource
 from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
 
@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     from vmcoretool.containers.api import Container, Format
     from vmcoretool.source import ByteSource
 
-FORMATS: Final[tuple[Format, ...]] = (
-    xen_core.FORMAT,  # an ELF too: it must be asked before elf_core
-    elf_core.FORMAT,
-    kdump.FORMAT,
-    readelf_text.FORMAT,
-    raw.FORMAT,
-)
+FORMAT_MODULES: Final = ("elf_core", "xen_core", "kdump", "readelf_text", "raw")
+"""The modules of the formats built in, each with a row FORMAT, in the order they are asked.
+
+They are imported one by one until one claims the file: construct and others cost start-up time.
+"""
 ENTRY_POINTS: Final = "vmcoretool_v1"
+
+
+def built_in_formats() -> Iterator[Format]:
+    """The rows of the formats that come with the package, in the order they are asked."""
+    for name in FORMAT_MODULES:
+        module: Any = import_module(f"{__name__}.{name}")
+        row: Format = module.FORMAT
+        yield row
 
 
 def is_dump(head: bytes) -> bool:
     """Whether some format may claim a file with these first bytes."""
     source = HeadSource(head)
-    return any(candidate.probe(source) for candidate in FORMATS) or bool(
-        recognised.recognise(source)
-    )
+    if any(candidate.probe(source) for candidate in built_in_formats()):
+        return True
+    from vmcoretool.containers.recognised import recognise  # noqa: PLC0415 - as rarely as can be
+
+    return recognise(source) is not None
 
 
 def open_container(sources: Sequence[ByteSource], *, format_name: str | None = None) -> Container:
@@ -47,10 +55,12 @@ def open_container(sources: Sequence[ByteSource], *, format_name: str | None = N
     """
     first = sources[0]
     try:
-        for candidate in (*FORMATS, *_outside(first, format_name)):
+        for candidate in _candidates():
             if candidate.name == format_name or (format_name is None and candidate.probe(first)):
                 return candidate.open(sources)
-        recognised.refuse(first)
+        from vmcoretool.containers.recognised import refuse  # noqa: PLC0415 - nothing claimed it
+
+        refuse(first)
     except (FormatError, UnsupportedFormatError) as error:
         error.path = error.path or first.path
         raise
@@ -63,21 +73,19 @@ def open_container(sources: Sequence[ByteSource], *, format_name: str | None = N
     )
 
 
-def find_formats(name: str | None = None) -> tuple[Format, ...]:
-    """All formats, or those called ``name``, with those that other packages register.
+def find_formats() -> tuple[Format, ...]:
+    """All formats: those built in, then those that other packages register.
 
     A package registers a :class:`Format` under the entry point group "vmcoretool_v1".
     """
+    return tuple(_candidates())
+
+
+def _candidates() -> Iterator[Format]:
+    yield from built_in_formats()
+    # asked only when nothing built in claims the file
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and nearly never needed
 
-    found = [*FORMATS, *(one.load() for one in entry_points(group=ENTRY_POINTS))]
-    return tuple(one for one in found if name in (None, one.name))
-
-
-def _outside(source: ByteSource, format_name: str | None) -> Iterator[Format]:
-    # Looked up only when no format built in claims the file.
-    built_in = any(
-        row.name == format_name or (format_name is None and row.probe(source)) for row in FORMATS
-    )
-    if not built_in:
-        yield from find_formats()[len(FORMATS) :]
+    for point in entry_points(group=ENTRY_POINTS):
+        row: Format = point.load()
+        yield row

@@ -73,7 +73,12 @@ class _Header(NamedTuple):
 
 
 def _probe(source: ByteSource) -> bool:
-    return source.pread(4, 0) == b"\x7fELF"
+    # An ELF without program headers but with sections is a guest's dump-core: xen_core's.
+    head = source.pread(64, 0)
+    if head[:4] != b"\x7fELF" or len(head) < 64 or head[4] not in _LAYOUTS or head[5] != 1:
+        return head[:4] == b"\x7fELF"
+    phnum, shnum = (56, 60) if head[4] == 2 else (44, 48)
+    return any(head[phnum : phnum + 2]) or not any(head[shnum : shnum + 2]) or head[16] != ET_CORE
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:

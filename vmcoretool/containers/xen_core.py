@@ -49,7 +49,7 @@ def _probe(source: ByteSource) -> bool:
     wide = head[4] == 2
     phnum = int.from_bytes(head[56:58] if wide else head[44:46], "little")
     shnum = int.from_bytes(head[60:62] if wide else head[48:50], "little")
-    return head[16:18] == b"\x04\0" and phnum == 0 and 0 < shnum <= MAX_SECTIONS
+    return head[16:18] == b"\x04\0" and phnum == 0 and shnum > 0
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:
@@ -88,6 +88,8 @@ def _sections(source: ByteSource, head: bytes) -> dict[str, _Section]:
     size, layout = _SHDR[head[4]]
     at = int.from_bytes(head[40:48] if wide else head[32:36], "little")
     count, names_at = struct.unpack_from("<HH", head, 60 if wide else 48)
+    if count > MAX_SECTIONS:
+        raise FormatError(f"{count} sections, a dump-core file has six", where=FileOffset(at))
     table = source.pread(size * count, at)
     rows = list(struct.iter_unpack("<" + layout, table[: len(table) - len(table) % size]))
     if names_at >= len(rows):

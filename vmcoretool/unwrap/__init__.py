@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.unwrap import flattened
-from vmcoretool.unwrap.compressed import open_compressed
-
 if TYPE_CHECKING:
     from vmcoretool.source import ByteSource
 
@@ -39,22 +36,30 @@ class Layer(NamedTuple):
 
 
 def _flattened(source: ByteSource, name: str, wanted: Wanted, watch: Watch) -> ByteSource:
+    from vmcoretool.unwrap.flattened import open_flattened  # noqa: PLC0415 - most files are bare
+
     del name, wanted, watch
-    return flattened.open_flattened(source)
+    return open_flattened(source)
+
+
+def _compressed(source: ByteSource, name: str, wanted: Wanted, watch: Watch) -> ByteSource:
+    from vmcoretool.unwrap.compressed import open_compressed  # noqa: PLC0415 - likewise
+
+    return open_compressed(source, name, wanted, watch)
 
 
 LAYERS: Final[tuple[Layer, ...]] = (
     Layer(
         "flattened",
         "makedumpfile -F, its stream over ssh (vmcore.flat), QEMU kdump-*; read in place",
-        flattened.SIGNATURE,
+        b"makedumpfile\0\0\0\0",
         _flattened,
     ),
-    Layer("gzip", "decompressed to a temporary file", b"\x1f\x8b", open_compressed),
-    Layer("bzip2", "decompressed to a temporary file", b"BZh", open_compressed),
-    Layer("xz", "decompressed to a temporary file", b"\xfd7zXZ\0", open_compressed),
-    Layer("zstd", "decompressed to a temporary file", b"\x28\xb5\x2f\xfd", open_compressed),
-    Layer("lz4", "decompressed to a temporary file", b"\x04\x22\x4d\x18", open_compressed),
+    Layer("gzip", "decompressed to a temporary file", b"\x1f\x8b", _compressed),
+    Layer("bzip2", "decompressed to a temporary file", b"BZh", _compressed),
+    Layer("xz", "decompressed to a temporary file", b"\xfd7zXZ\0", _compressed),
+    Layer("zstd", "decompressed to a temporary file", b"\x28\xb5\x2f\xfd", _compressed),
+    Layer("lz4", "decompressed to a temporary file", b"\x04\x22\x4d\x18", _compressed),
 )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vmcoretool.memory import PhysicalMemory
     from vmcoretool.xen.image import Image
 
-SEARCH_LIMIT: Final = MIB
+SEARCH_LIMIT: Final = MIB // 2
 # n_type NT_GNU_BUILD_ID and the owner; n_namesz 4 and n_descsz stand before them
 _MARK: Final = b"\x03\0\0\0GNU\0"
 _SIZES: Final = (16, 20)
