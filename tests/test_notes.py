@@ -143,3 +143,9 @@ def test_hostile_owner_reaches_nobody_unescaped() -> None:
     vmcore = with_notes(notes.note(b"\x1b[2J", 1, b"x"))
     assert all("\x1b" not in note.owner for note in vmcore.notes)
     assert any(found.code == "note-damaged" for found in vmcore.findings) or vmcore.notes
+
+
+def test_few_zeros_between_notes_are_padding() -> None:
+    vmcore = with_notes(notes.prstatus(1), bytes(8), notes.prstatus(2))
+    assert [cpu.registers["rip"] for cpu in vmcore.cpus] == [1, 2]
+    assert vmcore.findings == ()

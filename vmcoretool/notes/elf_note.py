@@ -207,6 +207,8 @@ def _walk(
             f"note at file offset {offset + at:#x}: {trouble}" if trouble else "",
         )
         at = _skip_zeros(blob, _pad4(end))
+        if following is not None and not any(blob[_pad4(end) : following]):
+            at = following  # a few zeros, too few to be a header's room
 
 
 def _settle_end(
