@@ -139,7 +139,7 @@ def read_vmcore(
     unwrapped = [unwrap(source, is_dump, watch) for source in sources]
     inner = tuple(source for source, _ in unwrapped)
     if len(inner) > 1:
-        from vmcoretool.containers.kdump import in_part_order  # noqa: PLC0415 - sets are rare
+        from vmcoretool.containers.kdump_header import in_part_order  # noqa: PLC0415 - sets are rare
 
         inner = in_part_order(inner)
     container = open_container(inner, format_name=format_name)
@@ -200,7 +200,7 @@ def group_parts(paths: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def _set_of(path: str) -> bytes | None:
     # what the parts of one split set have in common
-    from vmcoretool.containers.kdump import is_split_part  # noqa: PLC0415 - sets are rare
+    from vmcoretool.containers.kdump_header import is_split_part  # noqa: PLC0415 - sets are rare
 
     if path == "-":
         return None
