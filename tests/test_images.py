@@ -176,3 +176,24 @@ def test_hostile_tables_cost_bounded_work() -> None:
     assert source.reads < 1000
     mapped = leaves(inspection.vmcore.memory, Maddr(0x1000), 2, Vaddr(0))
     assert not mapped.complete
+
+
+def test_of_two_crash_info_notes_the_first_counts_as_for_crash() -> None:
+    host = XenHost()
+    good = notes.crash_info(host.crash_info_words())
+    bad = notes.crash_info(host.crash_info_words(start=host.base + 0x200000))
+    rest = notes.prstatus() + notes.crash_regs(host.root) + notes.vmcoreinfo_xen(host.pgd_l4)
+    first_good = inspect_bytes(host.build(good + bad + rest))
+    assert outcome(first_good) == ("verified", host.base)
+    assert not first_good.commands[0].requires_option
+    first_bad = inspect_bytes(host.build(bad + good + rest))
+    assert outcome(first_bad) == ("disputed", host.base)
+    assert first_bad.commands[0].requires_option
+
+
+@pytest.mark.parametrize("paddr", [(1 << 64) - 1, (1 << 64) - PAGE, (1 << 52) - PAGE])
+def test_segments_at_the_end_of_all_addresses_disturb_nothing(paddr: int) -> None:
+    host = XenHost()
+    loads = [*host.loads(), Load(paddr, b"z" * 2 * PAGE)]
+    inspection = inspect_bytes(ElfCore(loads, [host.note_blob()]).build())
+    assert outcome(inspection) == ("verified", host.base)

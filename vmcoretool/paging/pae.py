@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Maddr, Vaddr
-from vmcoretool.errors import MemoryFault, TranslationFault
-from vmcoretool.paging.x86_64 import PAGE_SIZE_BIT, PRESENT, Step, Translation, frame
+from vmcoretool.errors import TranslationFault
+from vmcoretool.paging.x86_64 import PAGE_SIZE_BIT, PRESENT, Step, Translation, frame, read_entry
 
 if TYPE_CHECKING:
     from vmcoretool.memory import PhysicalMemory
@@ -30,17 +30,7 @@ def walk(memory: PhysicalMemory, root: Maddr, vaddr: Vaddr) -> Translation:
     steps: list[Step] = []
     for level, shift, mask in _LEVELS:
         index = vaddr >> shift & mask
-        try:
-            entry = memory.read_u64(Maddr(table + 8 * index))
-        except MemoryFault as error:
-            raise TranslationFault(
-                vaddr,
-                level=level,
-                table=table,
-                index=index,
-                entry=None,
-                reason=f"the table page {error.reason}",
-            ) from error
+        entry = read_entry(memory, vaddr, level, table, index)
         steps.append(Step(level, table, index, entry))
         if not entry & PRESENT:
             raise TranslationFault(

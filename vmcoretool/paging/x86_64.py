@@ -76,17 +76,7 @@ def walk(memory: PhysicalMemory, root: Maddr, vaddr: Vaddr) -> Translation:
     table, level, steps = frame(root), 4, []
     while True:
         index = slot_of(vaddr, level)
-        try:
-            entry = memory.read_u64(Maddr(table + 8 * index))
-        except MemoryFault as error:
-            raise TranslationFault(
-                vaddr,
-                level=level,
-                table=table,
-                index=index,
-                entry=None,
-                reason=f"the table page {error.reason}",
-            ) from error
+        entry = read_entry(memory, vaddr, level, table, index)
         steps.append(Step(level, table, index, entry))
         reason = _refusal(entry, level)
         if reason:
@@ -98,6 +88,21 @@ def walk(memory: PhysicalMemory, root: Maddr, vaddr: Vaddr) -> Translation:
             start = frame(entry) & -size
             return Translation(vaddr, Maddr(start | vaddr & size - 1), size, tuple(steps))
         table, level = frame(entry), level - 1
+
+
+def read_entry(memory: PhysicalMemory, vaddr: Vaddr, level: int, table: Maddr, index: int) -> int:
+    """The entry of a table on the way to ``vaddr``.
+
+    Raises:
+        TranslationFault: the table page is not in the dump.
+    """
+    try:
+        return memory.read_u64(Maddr(table + 8 * index))
+    except MemoryFault as error:
+        reason = f"the table page {error.reason}"
+        raise TranslationFault(
+            vaddr, level=level, table=table, index=index, entry=None, reason=reason
+        ) from error
 
 
 def _refusal(entry: int, level: int) -> str:
