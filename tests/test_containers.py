@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import notes as build
+from tests.builders.kdump import Kdump
 from tests.builders.xen_host import XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes
 from vmcoretool import (
@@ -31,6 +33,7 @@ from vmcoretool.containers.bitmap import PageBitmap
 from vmcoretool.containers.recognised import RECOGNISED, Recognised
 from vmcoretool.render.json import inspection_json, inspection_object
 from vmcoretool.render.text import inspection_text
+from vmcoretool.unwrap.blocks import BlockSource
 from vmcoretool.vmcore import group_parts, read_vmcore
 
 SAMPLES = ROOT / "samples"
@@ -110,6 +113,7 @@ MADE = {
     "-c": ["-c"],
     "-l": ["-l"],
     "-E": ["-E"],
+    "-d 0": ["-c", "-d", "0"],
     "-d 1": ["-c", "-d", "1"],
     "-X -c": ["-X", "-c"],
     "-X -E": ["-X", "-E"],
@@ -118,7 +122,8 @@ MADE = {
 }
 # slices that hold the structures makedumpfile follows, and whole dumps where VMCORETOOL_DUMPS says
 BASES = [SAMPLES / "xen-4.8-dom0-panic/vmcore", SAMPLES / "xen-4.4-dom0-panic/vmcore"]
-BASES += sorted(Path(os.environ.get("VMCORETOOL_DUMPS", "/nonexistent")).glob("*/vmcore"))
+OUTSIDE = sorted(Path(os.environ.get("VMCORETOOL_DUMPS", "/nonexistent")).rglob("vmcore"))
+BASES += OUTSIDE
 
 
 def make(*arguments: object, stdout: Path | None = None) -> None:
@@ -164,6 +169,31 @@ def test_what_makedumpfile_splits_now(tmp_path: Path, base: Path) -> None:
     parts = [tmp_path / name for name in ("a", "b", "c")]
     make("--split", "-c", base, *parts)
     check(*reversed(parts), reference=base)
+
+
+COMPRESSORS = {
+    "gzip": ["gzip", "-1"],
+    "bzip2": ["bzip2", "-1"],
+    "xz": ["xz", "-0"],
+    "xz -T": ["xz", "-0", "-T2"],
+    "zstd": ["zstd", "-1", "-q"],
+    "lz4": ["lz4", "-q"],
+}
+
+
+@pytest.mark.parametrize("base", OUTSIDE, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("name", COMPRESSORS)
+def test_real_compressor_around_a_whole_dump(tmp_path: Path, base: Path, name: str) -> None:
+    command = COMPRESSORS[name]
+    if not shutil.which(command[0]):
+        pytest.skip(f"{command[0]} is not installed")
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([*command, "-c", str(base)], stdout=out, check=True)
+    with open_vmcore(base) as expected, open_vmcore(tmp_path / "out") as vmcore:
+        # every page of the dump but its holes
+        assert same_pages(expected, vmcore) > 66
+        assert vmcore.memory.pages.present_pages == expected.memory.pages.present_pages
+        assert inspect_vmcore(vmcore).verdict == inspect_vmcore(expected).verdict
 
 
 @needs_makedumpfile
@@ -281,8 +311,29 @@ def test_damaged_zlib_page_is_unreadable_and_only_that(frame: int, byte: int) ->
     assert (good, bad) in ((65, 1), (66, 0))
     damaged = read_vmcore(BytesSource(bytes(data)))
     for at in frames:
+        damaged.memory.read_some(at * PAGE, PAGE)
+    assert len(damaged.memory.unreadable) == bad
+    for at in frames:
         page = damaged.memory.read_some(at * PAGE, PAGE)
         assert page in (b"", vmcore.memory.read(Maddr(at * PAGE), PAGE))
+
+
+def test_damaged_pages_that_were_needed_are_counted() -> None:
+    host = XenHost()
+    pages = {maddr // PAGE: bytes(page) for maddr, page in host.pages.items()}
+    data = bytearray(Kdump(pages, notes=host.note_blob()).build())
+    root = host.root // PAGE
+    with read_vmcore(BytesSource(bytes(data))) as vmcore:
+        reader = vmcore.memory.pages
+        part = reader._part(root)  # type: ignore[attr-defined]
+        index = reader.dumped.rank(root)  # type: ignore[attr-defined]
+        offset = reader._descriptor(part, root, index)[0]  # type: ignore[attr-defined]
+    data[offset + 3] ^= 0x55
+    inspection = inspect_bytes(bytes(data))
+    told = [found for found in inspection.findings if found.code == "page-unreadable"]
+    assert [found.level for found in told] == ["error"]
+    assert told[0].message == f"1 of the pages asked for: {host.root:#x}"
+    assert exit_code(inspection) == 1
 
 
 class TestBitmap:
@@ -323,6 +374,96 @@ def squeezed(name: str, data: bytes) -> bytes:
 
 
 CODECS = ["gzip", "bzip2", "xz", "zstd", "lz4"]
+
+
+# --- and where the file says where its blocks are
+
+
+def in_blocks(codec: str, data: bytes, size: int = 65_536) -> bytes:
+    """As joined files are: a whole stream for each piece."""
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    skippable = b"\x50\x2a\x4d\x18\4\0\0\0abcd" if codec == "zstd" else b""
+    return b"".join(skippable + squeezed(codec, piece) for piece in pieces)
+
+
+@pytest.mark.parametrize("codec", ["xz", "zstd"])
+@pytest.mark.parametrize("name", ["kdump-lzo", "flattened-elf", "flattened-kdump-lzo"])
+def test_blocks_are_read_by_position(codec: str, name: str) -> None:
+    packed = BytesSource(in_blocks(codec, DATA[name] + random.Random(1).randbytes(1 << 20)))
+    expected = read_vmcore(BytesSource(DATA[name]))
+    with read_vmcore(packed) as vmcore:
+        assert vmcore.layers[0] == codec
+        if name == "kdump-lzo":  # the records of a flattened file lie all over it
+            assert packed.bytes_read < packed.size // 2
+        same_pages(vmcore, expected)
+        once = packed.bytes_read
+        same_pages(vmcore, expected)
+        assert packed.bytes_read == once  # no block is decompressed twice
+        assert vmcore.container.complete
+
+
+@pytest.mark.skipif(not shutil.which("xz"), reason="xz is not installed")
+@pytest.mark.parametrize(
+    "options", [["--block-size=40KiB"], ["-T2", "--block-size=9KiB", "-Cnone"]], ids=" ".join
+)
+def test_blocks_of_the_real_xz(options: list[str]) -> None:
+    packed = subprocess.run(
+        ["xz", "-c", *options],
+        input=DATA["kdump-lzo"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    with read_vmcore(BytesSource(packed + bytes(8))) as vmcore:  # stream padding
+        assert isinstance(vmcore.sources[0], BlockSource)
+        same_pages(vmcore, read_vmcore(BytesSource(DATA["kdump-lzo"])))
+
+
+@pytest.mark.skipif(not shutil.which("pzstd"), reason="pzstd is not installed")
+def test_real_pzstd(tmp_path: Path) -> None:
+    plain = tmp_path / "vmcore"
+    plain.write_bytes(DATA["kdump-lzo"])
+    subprocess.run(["pzstd", "-q", "-p", "2", str(plain)], capture_output=True, check=True)
+    with open_vmcore(tmp_path / "vmcore.zst") as vmcore:
+        assert vmcore.layers == ("zstd",)
+        same_pages(vmcore, read_vmcore(BytesSource(DATA["kdump-lzo"])))
+
+
+@pytest.mark.parametrize("codec", ["xz", "zstd"])
+@given(where=st.floats(0, 1), bit=st.integers(0, 7))
+def test_damaged_block_costs_its_pages_only(codec: str, where: float, bit: int) -> None:
+    data = bytearray(in_blocks(codec, DATA["kdump-lzo"]))
+    data[int(where * (len(data) - 1))] ^= 1 << bit
+    try:
+        vmcore = read_vmcore(BytesSource(bytes(data)))
+    except VmcoreError as error:
+        assert "\n" not in str(error)
+        return
+    expected = read_vmcore(BytesSource(DATA["kdump-lzo"]))
+    with vmcore:
+        # a frame lost in a skippable one, or to padding, makes another file
+        if vmcore.sources[0].size != expected.sources[0].size:
+            return
+        for extent in expected.memory.pages.stored():
+            for maddr in range(extent.start, extent.end, PAGE):
+                page = vmcore.memory.read_some(maddr, PAGE)
+                assert page in (b"", expected.memory.read(Maddr(maddr), PAGE))
+
+
+@pytest.mark.parametrize("codec", ["xz", "zstd"])
+def test_interrupted_decompression_is_a_typed_fault(codec: str) -> None:
+    steps = iter([True] * 12)
+    packed = BytesSource(in_blocks(codec, DATA["kdump-lzo"], 4096))
+    with (
+        read_vmcore(packed, watch=lambda *_: next(steps, False)) as vmcore,
+        pytest.raises(MemoryFault, match=r"interrupted|stream ends"),
+    ):
+        same_pages(vmcore, read_vmcore(BytesSource(DATA["kdump-lzo"])))
+
+
+@pytest.mark.parametrize("codec", ["xz", "zstd"])
+def test_blocks_of_no_dump_are_left_alone(codec: str) -> None:
+    with pytest.raises(VmcoreError, match="not a dump"):
+        read_vmcore(BytesSource(in_blocks(codec, b"text" * 50_000)))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -449,9 +590,25 @@ def test_damaged_text(where: float, byte: int) -> None:
 # --- guests -----------------------------------------------------------------------------------
 
 
+def vcpu_context(root: int, bits: int) -> bytes:
+    """A vcpu_guest_context with values that name their place (public/arch-x86/xen.h)."""
+    data = bytearray(5168 if bits == 64 else 2800)
+    if bits == 64:
+        struct.pack_into("<15Q", data, 520, *range(15))
+        struct.pack_into("<QHxxBxxxQQH", data, 648, 0xFFFFFFFF81000010, 0xE033, 1, 0x246, 0x7FF8, 7)
+        struct.pack_into("<8Q", data, 4984, 0x80050033, 0x111, 0x222, root, 0x660, 5, 6, 7)
+        struct.pack_into("<8Q", data, 5048, *range(0xD0, 0xD8))
+    else:
+        struct.pack_into("<7I", data, 516, *range(1, 8))
+        struct.pack_into("<IHxxIIH", data, 548, 0xC1000010, 0x61, 0x246, 0x7FF8, 0x69)
+        struct.pack_into("<8I", data, 2716, 0x80050033, 0x111, 0x222, root, 0x660, 5, 6, 7)
+        struct.pack_into("<8I", data, 2748, *range(0xD0, 0xD8))
+    return bytes(data)
+
+
 def domain_core(frames: list[int], *, pv: bool = True, bits: int = 64, tail: int = 0) -> bytes:
     """An xl dump-core file: page i is filled with its frame number's low byte."""
-    names = b"\0.shstrtab\0.note.Xen\0.xen_pages\0.xen_p2m\0.xen_pfn\0"
+    names = b"\0.shstrtab\0.note.Xen\0.xen_prstatus\0.xen_pages\0.xen_p2m\0.xen_pfn\0"
     header = struct.pack("<4Q", 0xF00FEBED, 1, len(frames), PAGE)
     blob = build.note(b"Xen", 0x2000001, header) + build.note(b"Xen", 0x2000000, b"")
     pages = b"".join(bytes([frame & 0xFF]) * PAGE for frame in frames) + bytes(PAGE * tail)
@@ -462,10 +619,15 @@ def domain_core(frames: list[int], *, pv: bool = True, bits: int = 64, tail: int
     )
     wide = bits == 64
     ehdr_size, shdr_size, layout = (64, 64, "<IIQQQQIIQQ") if wide else (52, 40, "<IIIIIIIIII")
-    at = ehdr_size + 5 * shdr_size
+    at = ehdr_size + 6 * shdr_size
     parts = []
     body = b""
-    for name, data in ((b".note.Xen", blob), (b".xen_pages", pages)):
+    contexts = vcpu_context(0xA000, bits) + vcpu_context(0xB000, bits)
+    for name, data in (
+        (b".note.Xen", blob),
+        (b".xen_prstatus", contexts),
+        (b".xen_pages", pages),
+    ):
         parts.append((names.index(name), at + len(body), len(data)))
         body += data
     index_name = b".xen_p2m" if pv else b".xen_pfn"
@@ -479,7 +641,7 @@ def domain_core(frames: list[int], *, pv: bool = True, bits: int = 64, tail: int
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1, 1])
     ehdr = struct.pack(
         "<16sHHIQQQIHHHHHH" if wide else "<16sHHIIIIIHHHHHH",
-        *(ident, 4, 62 if wide else 3, 1, 0, 0, ehdr_size, 0, ehdr_size, 0, 0, shdr_size, 5, 1),
+        *(ident, 4, 62 if wide else 3, 1, 0, 0, ehdr_size, 0, ehdr_size, 0, 0, shdr_size, 6, 1),
     )
     return ehdr + table + body
 
@@ -501,6 +663,12 @@ def test_dump_core_of_one_guest(frames: list[int], bits: int, *, pv: bool) -> No
     assert exit_code(inspection) == 6
     assert inspection.commands == ()
     assert "crash VMLINUX" in inspection_text(inspection)
+    assert [cpu.cr3 for cpu in vmcore.cpus] == [0xA000, 0xB000]
+    registers = vmcore.cpus[1].registers
+    assert (registers["cr1"], registers["dr7"]) == (0x111, 0xD7)
+    stack, flags = ("rsp", "rflags") if bits == 64 else ("esp", "eflags")
+    assert (registers[stack], registers[flags]) == (0x7FF8, 0x246)
+    assert registers["ss"] == (7 if bits == 64 else 0x69)
 
 
 def test_xc_core_of_before_elf() -> None:
@@ -536,7 +704,10 @@ def test_recognised_formats_are_named_with_a_cure(row: Recognised) -> None:
     offset = row.offset % len(data)
     data[offset : offset + len(row.magic)] = row.magic
     with pytest.raises(UnsupportedFormatError) as error:
-        read_vmcore(BytesSource(bytes(data)))
+        read_vmcore(BytesSource(bytes(data), f"file{row.suffix}"))
+    if row.suffix:
+        with pytest.raises(UnknownFormatError):
+            read_vmcore(BytesSource(bytes(data), "file"))
     assert row.name in str(error.value)
     assert row.cure in str(error.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
@@ -98,6 +99,26 @@ def test_split_set_of_any_version(version: int) -> None:
     with pytest.raises(MemoryFault):
         missing.memory.read(Maddr(700 * BLOCK), 1)
     assert missing.memory.read(Maddr(40_000 * BLOCK), 4) == b"\x22" * 4
+
+
+def test_parts_of_a_set_have_pages_at_equal_offsets() -> None:
+    # found by libkdumpfile's diskdump-split: a page remembered by its offset was another part's
+    pages = {frame: bytes([16 * frame]) * BLOCK for frame in (1, 2, 3)}
+    parts = [Kdump(pages, codec=0, split=(frame, frame + 1)).build() for frame in pages]
+    assert len({part.index(pages[at + 1]) for at, part in enumerate(parts)}) == 1
+    vmcore = read_vmcore(*(BytesSource(part, f"{at}") for at, part in enumerate(parts)))
+    for frame, page in pages.items():
+        assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == page
+
+
+def test_file_without_sub_header_and_pages() -> None:
+    # what libkdumpfile's diskdump-empty tests have: a header and nothing more
+    bare = bytearray(Kdump(PAGES).build())
+    layout = struct.unpack_from("<iiIII", bare, 428)
+    struct.pack_into("<iiIII", bare, 428, layout[0], 0, 0, 0, 0)
+    vmcore = open_bytes(bytes(bare[: layout[0]]))
+    assert vmcore.memory.pages.present_pages == 0
+    assert not list(vmcore.memory.pages.extents())
 
 
 def test_whole_xen_host_in_kdump() -> None:

@@ -9,6 +9,7 @@
       UnsupportedFormatError              understood, but not read here
       MemoryFault (LookupError)           machine memory that the dump does not hold
         TranslationFault                  a page walk that cannot go on
+      LogError                            a kernel's log that cannot be read
       NamelistError                       a symbol file that cannot be used
         MissingSymbolError (LookupError)  a symbol it does not have
 """
@@ -110,6 +111,10 @@ class TranslationFault(MemoryFault):
         self.reason = reason
         shown = "" if entry is None else f" = {entry:#x}"
         self.what = f"{vaddr:#x}: level {level} table {table:#x} slot {index}{shown}: {reason}"
+
+
+class LogError(VmcoreError):
+    """A kernel's log cannot be read, and why."""
 
 
 class NamelistError(VmcoreError):

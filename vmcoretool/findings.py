@@ -36,6 +36,25 @@ CODES: Final[tuple[Code, ...]] = (
         "Copy the dump again and compare sizes; what is left is still inspected.",
     ),
     Code(
+        "page-unreadable",
+        "error",
+        "Pages that were read for this answer are damaged or were lost; their number and the first "
+        "addresses are said. Pages that nothing asked for are not counted.",
+        "Copy the dump again; what did not need these pages is as good as before.",
+    ),
+    Code(
+        "domain-list-damaged",
+        "warning",
+        "The hypervisor's list of domains cannot be followed to its end.",
+        "The domains found so far are right; others may be missing.",
+    ),
+    Code(
+        "dom0-p2m-disputed",
+        "warning",
+        "The crash note and dom0's shared info page name different p2m trees.",
+        "Try crash --p2m_mfn with the one that the shared info page names.",
+    ),
+    Code(
         "notes-only",
         "warning",
         "The input is readelf's text about a dump, not the dump.",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import Extent
 
 CACHE_PAGES: Final = 1024
+MAX_UNREADABLE: Final = 1 << 20
+"""Damaged pages that are remembered: more say nothing new."""
 _U64: Final = struct.Struct("<Q")
 _TABLE: Final = struct.Struct("<512Q")
 
@@ -57,11 +59,14 @@ class PhysicalMemory:
     x86 only as far as :meth:`read_u64` and :meth:`read_table` go: they are little-endian.
     """
 
-    __slots__ = ("_cache", "pages")
+    __slots__ = ("_cache", "pages", "unreadable")
 
     def __init__(self, pages: PageReader) -> None:
+        """Memory of ``pages``; ``unreadable`` collects the pages whose reading met damage."""
         self.pages = pages
-        self._cache: dict[int, bytes] = {}
+        self.unreadable: set[Maddr] = set()
+        # each page has one place; a place is read and replaced as a whole, so threads may share it
+        self._cache: list[tuple[int, bytes]] = [(-1, b"")] * CACHE_PAGES
 
     def read(self, maddr: Maddr, size: int) -> bytes:
         """Exactly ``size`` bytes at ``maddr``.
@@ -81,7 +86,7 @@ class PhysicalMemory:
     def read_some(self, maddr: int, size: int) -> bytes:
         """Like :meth:`PageReader.read_at`, but b"" for damaged data too; for searches."""
         try:
-            return self.pages.read_at(maddr, size)
+            return self._read_at(maddr, size)
         except MemoryFault:
             return b""
 
@@ -124,20 +129,26 @@ class PhysicalMemory:
         # 1 to size bytes at a place, through the cache when they lie in one page.
         start = at & -PAGE_SIZE
         if at + size <= start + PAGE_SIZE:
-            page = self._cache.get(start) or self._fill(start)
-            if page:
+            held, page = self._cache[start // PAGE_SIZE % CACHE_PAGES]
+            if held == start or (page := self._fill(start)):
                 return page[at - start : at - start + size]
-        piece = self.pages.read_at(at, size)
+        piece = self._read_at(at, size)
         if not piece:
             raise MemoryFault(Maddr(at), excluded=self.pages.is_excluded(at))
         return piece
 
+    def _read_at(self, at: int, size: int) -> bytes:
+        try:
+            return self.pages.read_at(at, size)
+        except MemoryFault:
+            if len(self.unreadable) < MAX_UNREADABLE:
+                self.unreadable.add(Maddr(at & -PAGE_SIZE))
+            raise
+
     def _fill(self, start: int) -> bytes:
         # Takes a whole page into the cache; b"" where only part of it is present.
-        page = self.pages.read_at(start, PAGE_SIZE)
+        page = self._read_at(start, PAGE_SIZE)
         if len(page) < PAGE_SIZE:
             return b""
-        if len(self._cache) >= CACHE_PAGES:
-            del self._cache[next(iter(self._cache))]
-        self._cache[start] = page
+        self._cache[start // PAGE_SIZE % CACHE_PAGES] = (start, page)
         return page

@@ -166,16 +166,18 @@ class Spool:
         self._path = path
         self._folder = tempfile.gettempdir()
         self._room = shutil.disk_usage(self._folder).free - SPOOL_RESERVE
-        self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - __exit__ closes it
+        self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed
         self.size = 0
 
-    def write(self, chunk: bytes) -> None:
-        """Append; runs of zeros become holes.
+    def write(self, chunk: bytes, offset: int | None = None) -> None:
+        """Write at ``offset``, or append; runs of zeros become holes.
 
         Raises:
             FormatError: the stream is larger than the limit or the free space.
+            OSError: the disk refused.
         """
-        self.size += len(chunk)
+        at = self.size if offset is None else offset
+        self.size = max(self.size, at + len(chunk))
         if self.size > SPOOL_LIMIT:
             raise self._refusal(f"the limit of {SPOOL_LIMIT // MIB} MiB")
         if not chunk.strip(b"\0"):
@@ -183,14 +185,23 @@ class Spool:
         self._room -= len(chunk)
         if self._room < 0:
             raise self._refusal(f"the space free in {self._folder}")
-        self._file.seek(self.size - len(chunk))
-        self._file.write(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            done = os.pwrite(self._file.fileno(), rest, at)
+            rest, at = rest[done:], at + done
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """``size`` bytes from ``offset``, zeros where nothing was written."""
+        return os.pread(self._file.fileno(), size, offset).ljust(size, b"\0")
 
     def detach(self) -> int:
         """A file descriptor of the finished file."""
         self._file.truncate(self.size)
-        self._file.flush()
         return os.dup(self._file.fileno())
+
+    def close(self) -> None:
+        """Give the file back, and with it its space."""
+        self._file.close()
 
     def __enter__(self) -> Spool:  # noqa: PYI034 - Self is in typing from 3.11 on only
         return self
@@ -201,7 +212,7 @@ class Spool:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self.close()
 
     def _refusal(self, limit: str) -> FormatError:
         return FormatError(

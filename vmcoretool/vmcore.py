@@ -44,7 +44,7 @@ class Vmcore:
         memory: machine memory: ``memory.read(maddr, size)``.
         notes: every ELF note, in file order.
         crash_info: the first readable XEN_ELFNOTE_CRASH_INFO, or None.
-        cpus: what the notes saved of each CPU.
+        cpus: what was saved of each CPU, in notes or in a guest's vcpu contexts.
         vmcoreinfo_xen: the hypervisor's VMCOREINFO, or None.
         vmcoreinfo_linux: Linux's VMCOREINFO from the headers, or None.
         findings: what was odd in headers and notes.
@@ -132,17 +132,32 @@ def _wanted(head: bytes) -> bool:
 def read_vmcore(
     *sources: ByteSource, format_name: str | None = None, watch: Watch = watch_nothing
 ) -> Vmcore:
-    """Like :func:`open_vmcore`, from bytes that need be no files; closes nothing when it fails."""
+    """Like :func:`open_vmcore`, from bytes that need be no files.
+
+    When it fails, what was opened around the sources is closed, and with it they are.
+    """
     if not sources:
         raise UnsupportedFormatError("no file given")
     sizes = sum(source.size for source in sources)
-    unwrapped = [unwrap(source, is_dump, watch) for source in sources]
-    inner = tuple(source for source, _ in unwrapped)
-    if len(inner) > 1:
-        from vmcoretool.containers.kdump_header import in_part_order  # noqa: PLC0415 - sets are rare
+    unwrapped: list[tuple[ByteSource, tuple[str, ...]]] = []
+    try:
+        unwrapped.extend(unwrap(source, is_dump, watch) for source in sources)
+        inner = tuple(source for source, _ in unwrapped)
+        if len(inner) > 1:
+            from vmcoretool.containers.kdump_header import in_part_order  # noqa: PLC0415 - rare
 
-        inner = in_part_order(inner)
-    container = open_container(inner, format_name=format_name)
+            inner = in_part_order(inner)
+        container = open_container(inner, format_name=format_name)
+        return _decoded(inner, sizes, unwrapped[0][1], container)
+    except BaseException:
+        for source, _ in unwrapped:
+            source.close()
+        raise
+
+
+def _decoded(
+    sources: tuple[ByteSource, ...], size: int, layers: tuple[str, ...], container: Container
+) -> Vmcore:
     order = container.machine.byte_order
     findings = list(container.findings)
     notes: list[Note] = list(container.notes)
@@ -162,15 +177,15 @@ def read_vmcore(
         elif note.type == 0 and note.owner in ("VMCOREINFO", "VMCOREINFO_XEN"):
             texts.setdefault(note.owner, parse_vmcoreinfo(note))
     return Vmcore(
-        paths=tuple(source.path for source in inner),
-        size=sizes,
-        layers=unwrapped[0][1],
-        sources=inner,
+        paths=tuple(source.path for source in sources),
+        size=size,
+        layers=layers,
+        sources=sources,
         container=container,
         memory=PhysicalMemory(container.pages),
         notes=tuple(notes),
         crash_info=infos[0] if infos else None,
-        cpus=cpu_states(notes, order),
+        cpus=container.cpus or cpu_states(notes, order),
         vmcoreinfo_xen=texts.get("VMCOREINFO_XEN"),
         vmcoreinfo_linux=texts.get("VMCOREINFO"),
         findings=tuple(findings),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vmcoretool.findings import Finding
     from vmcoretool.memory import PageReader
     from vmcoretool.notes.elf_note import Note
+    from vmcoretool.notes.registers import CpuState
     from vmcoretool.source import ByteSource
 
 EM_386: Final = 3
@@ -82,6 +83,7 @@ class Container(NamedTuple):
         complete: False when the file ends before the data its headers describe.
         findings: oddities met in the headers.
         notes: notes that come without their bytes around them.
+        cpus: CPUs that are saved in no note.
     """
 
     format: str
@@ -91,6 +93,7 @@ class Container(NamedTuple):
     complete: bool
     findings: tuple[Finding, ...]
     notes: tuple[Note, ...] = ()
+    cpus: tuple[CpuState, ...] = ()
 
 
 class Format(NamedTuple):

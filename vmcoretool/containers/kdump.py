@@ -127,8 +127,12 @@ class _KdumpPages:
         self._size = header.block_size
         self._unpack = struct.Struct(("<" if header.order == "little" else ">") + "QIIQ")
         self._codecs: dict[int, Callable[[bytes, int], bytes]] = {}
-        self._last: tuple[int, int, bytes] = (-1, -1, b"")  # part's place, offset, page
-        self._table: tuple[int, int, bytes] = (-1, 0, b"")  # part's place, first index, descriptors
+        self._last: tuple[int, int, bytes] = (-1, -1, b"")  # part's source, offset, page
+        self._table: tuple[int, int, bytes] = (
+            -1,
+            0,
+            b"",
+        )  # source, first index, bytes
         self._source = sources[0]
         start = self._size * (1 + header.sub_hdr_size)
         length = header.bitmap_blocks * self._size
@@ -231,8 +235,9 @@ class _KdumpPages:
     def _page(self, part: _Part, pfn: int) -> bytes:
         index = self.dumped.rank(pfn) - part.first_rank
         offset, size, flags, _ = self._descriptor(part, pfn, index)
-        if (part.descriptors, offset) == self._last[:2]:  # the shared page of zeros
-            return self._last[2]
+        last = self._last  # read once: another thread may replace it
+        if (id(part.source), offset) == last[:2]:  # the shared page of zeros
+            return last[2]
         if offset == 0:
             raise self._fault(pfn, "was lost: the dump was not written to its end")
         if not 0 < size <= self._size:
@@ -244,7 +249,7 @@ class _KdumpPages:
             page = data
         else:
             raise self._fault(pfn, f"{_NOT_A_PAGE}: {size} uncompressed bytes")
-        self._last = (part.descriptors, offset, page)
+        self._last = (id(part.source), offset, page)
         return page
 
     def _decompress(self, pfn: int, flags: int, data: bytes) -> bytes:

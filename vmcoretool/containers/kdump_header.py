@@ -114,8 +114,8 @@ def _plausible(main: Any, size: int) -> bool:
     return (
         0 <= main.header_version < 1 << 16
         and main.block_size in _BLOCK_SIZES
-        and 0 < main.sub_hdr_size <= MAX_NOTE_BYTES // main.block_size + 1
-        and main.bitmap_blocks > 0
+        and 0 <= main.sub_hdr_size <= MAX_NOTE_BYTES // main.block_size + 1
+        and main.bitmap_blocks >= (1 if main.max_mapnr else 0)
         and main.block_size * (1 + main.sub_hdr_size) <= max(size, main.block_size * 2)
         and 8 * main.bitmap_blocks * main.block_size >= main.max_mapnr
     )
@@ -153,7 +153,7 @@ def _sub_header(source: ByteSource, main: Any, bits: int, order: Order) -> Any:
 
     from vmcoretool.containers.kdump_structs import kdump_sub_header  # noqa: PLC0415 - likewise
 
-    if main.signature == DISKDUMP:
+    if main.signature == DISKDUMP or not main.sub_hdr_size:
         return object()
     block = source.pread(512, main.block_size)
     area = range(main.block_size, main.block_size * (1 + main.sub_hdr_size) + 1)

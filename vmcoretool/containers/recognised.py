@@ -19,6 +19,7 @@ class Recognised(NamedTuple):
         cure: how to get at a readable dump.
         offset: where the bytes stand; negative counts from the end.
         magic: the bytes.
+        suffix: how the file's name must end where the bytes are too common to tell.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Recognised(NamedTuple):
     cure: str
     offset: int
     magic: bytes
+    suffix: str = ""
 
 
 _GUEST: Final = "run 'xl dump-core DOMAIN FILE' on the running guest instead"
@@ -55,6 +57,17 @@ RECOGNISED: Final[tuple[Recognised, ...]] = (
     Recognised("QEMU migration stream", "virsh dump, savevm", _QEMU, 0, b"QEVM"),
     Recognised("libvirt save image", "virsh save", _QEMU, 0, b"LibvirtQemudSave"),
     Recognised("unfinished libvirt save image", "virsh save", _QEMU, 0, b"LibvirtQemudPart"),
+    *(
+        Recognised(
+            "VMware monitor dump",
+            "VMware (debug.guest)",
+            "open it, with its debug.vmem beside it, with crash itself",
+            0,
+            bytes([version, 0, 0, 0]),
+            ".guest",
+        )
+        for version in range(1, 8)
+    ),
     *(
         Recognised("VMware checkpoint", "VMware (.vmss, .vmsn)", _VMWARE, 0, bytes.fromhex(magic))
         for magic in ("d0bed0be", "d0bed2be", "d2bed2be", "d3bed3be", "d1bad1ba", "d2bad2ba")
@@ -100,7 +113,8 @@ def recognise(source: ByteSource) -> Recognised | None:
     """The row whose bytes the file has, or None."""
     for row in RECOGNISED:
         offset = row.offset if row.offset >= 0 else max(source.size + row.offset, 0)
-        if source.pread(len(row.magic), offset) == row.magic:
+        named = source.path.endswith(row.suffix)
+        if named and source.pread(len(row.magic), offset) == row.magic:
             return row
     return None
 

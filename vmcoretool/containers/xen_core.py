@@ -1,7 +1,8 @@
 """Dumps of one Xen guest: ``xl dump-core`` ELF files, and xc_core files from before them.
 
 docs/misc/dump-core-format.txt and tools/libs/guest/xg_core.h.  The ELF form has no program
-headers; its sections are ``.note.Xen``, ``.xen_pages`` (the pages), and ``.xen_p2m`` (PV: pfn and
+headers; its sections are ``.note.Xen``,
+``.xen_prstatus`` (the virtual CPUs), ``.xen_pages`` (the pages), and ``.xen_p2m`` (PV: pfn and
 gmfn of each page) or ``.xen_pfn`` (HVM and PVH: pfn).  Memory is the guest's pseudo-physical
 memory, ``pfn << 12``.  The older form (up to 3.0.4,
 tools/libxc/xc_core.c) has a frame number per page.
@@ -18,10 +19,12 @@ from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr
 from vmcoretool.containers.api import EM_386, EM_X86_64, Container, Format, Machine, NoteBlob
 from vmcoretool.errors import FormatError, TruncatedError, UnsupportedFormatError
 from vmcoretool.findings import Finding, finding
+from vmcoretool.notes.guest_context import MAX_VCPUS, context_size, vcpu_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from vmcoretool.notes.registers import CpuState
     from vmcoretool.source import ByteSource
 
 XC_CORE_MAGIC: Final = b"\xed\xeb\x0f\xf0"
@@ -69,6 +72,12 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     order: Literal["little", "big"] = "little"
     machine = int.from_bytes(head[18:20], "little")
     pages = _DomainPages(source, sections[".xen_pages"].offset, section, width, findings)
+    states: tuple[CpuState, ...] = ()
+    if ".xen_prstatus" in sections:
+        offset, size = sections[".xen_prstatus"]
+        word_size = 4 if machine == EM_386 else 8
+        limit = MAX_VCPUS * context_size(word_size)
+        states = tuple(vcpu_states(source.pread(min(size, limit), offset), word_size))
     blobs = []
     if ".note.Xen" in sections:
         offset, size = sections[".note.Xen"]
@@ -80,6 +89,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         note_blobs=tuple(blobs),
         complete=not findings and source.complete,
         findings=tuple(findings),
+        cpus=states,
     )
 
 

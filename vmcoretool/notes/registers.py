@@ -20,10 +20,10 @@ from vmcoretool.notes.elf_note import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# pr_reg, in the order of xen/include/asm-x86/x86_64/elf.h and x86_32/elf.h:
-# size of the payload -> offset of pr_reg, width of a register, names.
-_PRSTATUS: Final = {
-    336: (
+# pr_reg, in the order of xen/include/asm-x86/x86_64/elf.h and x86_32/elf.h: offset of pr_reg,
+# width of a register, names.  The word behind it, pr_fpvalid, is padded or left out by some.
+_PRSTATUS: Final = (
+    (
         112,
         8,
         (
@@ -31,8 +31,8 @@ _PRSTATUS: Final = {
             "rsp ss fs_base gs_base ds es fs gs"
         ),
     ),
-    144: (72, 4, "ebx ecx edx esi edi ebp eax ds es fs gs orig_eax eip cs eflags esp ss"),
-}
+    (72, 4, "ebx ecx edx esi edi ebp eax ds es fs gs orig_eax eip cs eflags esp ss"),
+)
 # QEMUCPUState, QEMU target/i386/arch_dump.c: version, size, 16 registers, rip, rflags, ten
 # segments of 24 bytes, cr0 to cr4, and since 2.13 kernel_gs_base.
 _QEMU_REGISTERS: Final = "rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags"
@@ -124,13 +124,14 @@ def _state(cpu: int, block: list[Note], order: str) -> CpuState:
 
 
 def _prstatus(desc: bytes, order: str) -> Mapping[str, int]:
-    if len(desc) not in _PRSTATUS:
-        return {}
-    offset, width, text = _PRSTATUS[len(desc)]
-    names = text.split()
-    letter = "Q" if width == 8 else "I"
-    values = struct.unpack_from(f"{order}{len(names)}{letter}", desc, offset)
-    return dict(zip(names, values, strict=True))
+    for offset, width, text in _PRSTATUS:
+        names = text.split()
+        behind = len(desc) - (offset + width * len(names))
+        if behind in (0, 4, 8):
+            letter = "Q" if width == 8 else "I"
+            values = struct.unpack_from(f"{order}{len(names)}{letter}", desc, offset)
+            return dict(zip(names, values, strict=True))
+    return {}
 
 
 def _crash_regs(desc: bytes, order: str) -> _Control | None:

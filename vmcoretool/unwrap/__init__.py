@@ -25,13 +25,13 @@ class Layer(NamedTuple):
     Attributes:
         name: as in JSON ``dump.layers``.
         title: one line for people.
-        magic: the file's first bytes.
+        magic: what the file's first bytes can be.
         open: the bytes inside; FormatError from here is final.
     """
 
     name: str
     title: str
-    magic: bytes
+    magic: tuple[bytes, ...]
     open: Callable[[ByteSource, str, Wanted, Watch], ByteSource]
 
 
@@ -52,14 +52,24 @@ LAYERS: Final[tuple[Layer, ...]] = (
     Layer(
         "flattened",
         "makedumpfile -F, its stream over ssh (vmcore.flat), QEMU kdump-*; read in place",
-        b"makedumpfile\0\0\0\0",
+        (b"makedumpfile\0\0\0\0",),
         _flattened,
     ),
-    Layer("gzip", "decompressed to a temporary file", b"\x1f\x8b", _compressed),
-    Layer("bzip2", "decompressed to a temporary file", b"BZh", _compressed),
-    Layer("xz", "decompressed to a temporary file", b"\xfd7zXZ\0", _compressed),
-    Layer("zstd", "decompressed to a temporary file", b"\x28\xb5\x2f\xfd", _compressed),
-    Layer("lz4", "decompressed to a temporary file", b"\x04\x22\x4d\x18", _compressed),
+    Layer("gzip", "decompressed to a temporary file", (b"\x1f\x8b",), _compressed),
+    Layer("bzip2", "decompressed to a temporary file", (b"BZh",), _compressed),
+    Layer(
+        "xz",
+        "blocks are decompressed when needed; a file of one block as a whole",
+        (b"\xfd7zXZ\0",),
+        _compressed,
+    ),
+    Layer(
+        "zstd",
+        "frames are decompressed when needed; a file of one frame as a whole",
+        (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"),  # pzstd begins with a skippable frame
+        _compressed,
+    ),
+    Layer("lz4", "decompressed to a temporary file", (b"\x04\x22\x4d\x18",), _compressed),
 )
 
 

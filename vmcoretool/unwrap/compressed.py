@@ -1,8 +1,9 @@
 """Compression around a whole dump: gzip, bzip2, xz, zstd, lz4.
 
-Dumps are read by position, which these streams do not allow: they are decompressed once into an
-unnamed temporary file, with holes for zeros.  The first bytes are looked at before anything is
-written, the free space of the disk is respected, and there is a limit to what comes out.
+Dumps are read by position.  Files that record their blocks allow that (:mod:`.blocks`); the others
+are decompressed once into an unnamed temporary file, with holes for zeros.  The first bytes are
+looked at before anything is written, the free space of the disk is respected, and there is a limit
+to what comes out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from vmcoretool.addresses import MIB, FileOffset
 from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
 from vmcoretool.source import FileSource, Spool
+from vmcoretool.unwrap.blocks import (
+    Block,
+    BlockSource,
+    DamagedStreamError,
+    is_skippable,
+    xz_blocks,
+    zstd_blocks,
+    zstd_frame_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 CHUNK: Final = MIB
 HEAD: Final = 4096
 _MAX_WINDOW: Final = 1 << 27
+_XZ_MEMORY: Final = 256 * MIB
 
 
 def open_compressed(
@@ -42,20 +53,21 @@ def open_compressed(
         FormatError: the stream is damaged in its first bytes, or too large for the disk.
         UnsupportedFormatError: the codec's module is not installed.
     """
+    in_blocks = _by_blocks(source, name, wanted, watch)
+    if in_blocks:
+        return in_blocks
     chunks = _STREAMS[name](source)
     with Spool(source.path) as spool:
         complete = True
         try:
             for chunk in chunks:
                 if not spool.size and not wanted(chunk[:HEAD]):
-                    raise UnknownFormatError(
-                        f"{name}-compressed, but what is inside is not a dump", path=source.path
-                    )
+                    raise _no_dump(source, name)
                 spool.write(chunk)
                 if not watch(f"decompressing {name}", chunks.place, source.size):
                     complete = False
                     break
-        except _DAMAGED as error:
+        except DamagedStreamError as error:
             if not spool.size:
                 raise FormatError(
                     f"the {name} stream is damaged: {error}",
@@ -71,11 +83,35 @@ def open_compressed(
     return inner
 
 
-class _DamagedStreamError(ValueError):
-    """What every decoder's own exception becomes."""
+def _no_dump(source: ByteSource, name: str) -> UnknownFormatError:
+    what = f"{name}-compressed, but what is inside is not a dump"
+    return UnknownFormatError(what, path=source.path)
 
 
-_DAMAGED: Final = (_DamagedStreamError,)
+def _by_blocks(
+    source: ByteSource,
+    name: str,
+    wanted: Callable[[bytes], bool],
+    watch: Callable[[str, int, int], bool],
+) -> ByteSource | None:
+    # None where the file records no blocks, or only one; damage is then found by the stream reader
+    if name not in _BLOCKS:
+        return None
+    stream = _STREAMS[name]
+    stream(source)  # says what is not installed
+    blocks = _BLOCKS[name](source)
+    if len(blocks) < 2:
+        return None
+    inner = BlockSource(source, name, blocks, stream, watch)
+    try:
+        head = inner.pread(HEAD, 0)
+    except FormatError:
+        inner.discard()
+        return None
+    if not wanted(head):
+        inner.discard()
+        raise _no_dump(source, name)
+    return inner
 
 
 class _Stream:
@@ -104,7 +140,7 @@ class _Stream:
             except self._errors as error:
                 if self.ended:  # padding or rubbish behind a whole stream
                     return
-                raise _DamagedStreamError(str(error)) from error
+                raise DamagedStreamError(str(error)) from error
             data = b""
             if chunk:
                 self.ended = False
@@ -157,13 +193,16 @@ def _bzip2(source: ByteSource) -> _Stream:
     return _Stream(source, bz2.BZ2Decompressor, (OSError, ValueError), _needs_input)
 
 
+def _xz_decoder() -> Any:
+    import lzma  # noqa: PLC0415 - as above
+
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
 def _xz(source: ByteSource) -> _Stream:
     import lzma  # noqa: PLC0415 - as above
 
-    def make() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 * MIB)
-
-    return _Stream(source, make, (lzma.LZMAError,), _needs_input)
+    return _Stream(source, _xz_decoder, (lzma.LZMAError,), _needs_input)
 
 
 def _lz4(source: ByteSource) -> _Stream:
@@ -198,7 +237,7 @@ class _ZstdStream:
             try:
                 chunk = self._inner.read(CHUNK)
             except self._error as error:
-                raise _DamagedStreamError(str(error)) from error
+                raise DamagedStreamError(str(error)) from error
             if not chunk:
                 # the reader takes a cut frame for its end: only a whole last frame is one
                 self.ended = self._whole()
@@ -212,27 +251,22 @@ class _ZstdStream:
 
 
 def _zstd_frames_end(source: ByteSource, zstandard: Any) -> bool:
-    # Walks frame and block headers (RFC 8878, 3.1.1); True when the last frame ends with the file.
+    # True when the last frame ends with the file.
     at = 0
     while at < source.size:
         head = source.pread(18, at)
-        if len(head) >= 8 and 0x184D2A50 <= int.from_bytes(head[:4], "little") <= 0x184D2A5F:
+        if is_skippable(head):
             at += 8 + int.from_bytes(head[4:8], "little")
             continue
         try:
-            at += zstandard.frame_header_size(head)
+            body = at + zstandard.frame_header_size(head)
             checksum = zstandard.get_frame_parameters(head).has_checksum
         except zstandard.ZstdError:
             return False
-        last = False
-        while not last:
-            block = source.pread(3, at)
-            if len(block) < 3:
-                return False
-            word = int.from_bytes(block, "little")
-            last, kind, size = bool(word & 1), word >> 1 & 3, word >> 3
-            at += 3 + (1 if kind == 1 else size)
-        at += 4 if checksum else 0
+        end = zstd_frame_end(source, body, checksum=checksum)
+        if end is None:
+            return False
+        at = end
     return at == source.size
 
 
@@ -250,4 +284,8 @@ _STREAMS: Final[dict[str, Callable[[ByteSource], Any]]] = {
     "xz": _xz,
     "zstd": _ZstdStream,
     "lz4": _lz4,
+}
+_BLOCKS: Final[dict[str, Callable[[ByteSource], list[Block]]]] = {
+    "xz": xz_blocks,
+    "zstd": zstd_blocks,
 }
