@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Cut a vmcore to its headers, its notes and the data pages that evidence needs.
 
-    python3 samples/slice_vmcore.py VMCORE OUT [--keep 0xSTART-0xEND]...
+    python3 samples/slice_vmcore.py VMCORE OUT [--linux] [--keep 0xSTART-0xEND]...
 
 The slice holds what one inspection needs: page tables, the idle page table, the pages of the
-strings and symbols that the notes point to, the console ring and the build-id.  No code page of
-the hypervisor and no page of guest memory gets in, but for the level 4 tables that the CPUs were
-using; a page that the image maps executable is refused.  The ELF headers are written anew, the
-notes are copied byte by byte.
+strings and symbols that the notes point to, the console ring, the build-id, the domains' and
+virtual CPUs' structures.  No code page of the hypervisor gets in: a page that the image maps
+executable is refused; and no page of guest memory, but for tables and shared info pages.
+``--linux`` adds dom0's VMCOREINFO, the pages of its log, and those of its kernel's banner and
+build-id.  The ELF headers are written anew, the notes are copied byte by byte.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from vmcoretool import Extent, Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
 from vmcoretool.evidence.case import Case
+from vmcoretool.inspection import find_host
+from vmcoretool.linux.kernel import _blocks, _runs
 from vmcoretool.memory import PageReader, PhysicalMemory
 from vmcoretool.paging.x86_64 import walk
 from vmcoretool.render.notes import note_objects
@@ -86,7 +89,7 @@ def needed_pages(vmcore: Vmcore) -> set[int]:
             if at is not None:
                 pages.add(at & -PAGE)
         if case.ring:
-            pointer = image.maddr_of(case.ring.pointer)
+            pointer = image.maddr_of(case.ring.pointer) if case.ring.pointer else None
             pages |= {pointer & -PAGE} if pointer else set()
             pages |= set(range(case.ring.maddr, case.ring.maddr + len(case.ring.data), PAGE))
         for page in pages:
@@ -96,12 +99,38 @@ def needed_pages(vmcore: Vmcore) -> set[int]:
     return pages
 
 
+def linux_pages(vmcore: Vmcore) -> set[int]:
+    """What dmesg, vmcoreinfo and dom0's release need."""
+    recorder = _Recorder(vmcore.container.pages)
+    shadow = dataclasses.replace(vmcore, memory=PhysicalMemory(recorder))
+    _, host = find_host(shadow)
+    chosen, _ = host.linux_vmcoreinfo()
+    dom0 = host.domain(0)
+    if chosen is None or dom0 is None:
+        sys.exit("dom0 has no VMCOREINFO here")
+    host.kernel_log(dom0, chosen.info)
+    pages = recorder.touched | {chosen.maddr & -PAGE}
+    for root, _ in host.roots(dom0):
+        for _, vaddr, entry in _blocks(shadow.memory, root):
+            for run in _runs(shadow.memory, vaddr, entry):
+                data = vmcore.memory.read(run.maddr, run.size)
+                for mark in (b"Linux version ", b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"):
+                    at = data.find(mark)
+                    while at >= 0:
+                        pages |= {run.maddr + at + near & -PAGE for near in (-1024, 0, 1024)}
+                        at = data.find(mark, at + 1)
+        break
+    return pages | recorder.touched
+
+
 def _pages_with(vmcore: Vmcore, image: Image, needle: bytes) -> set[int]:
     found = set()
     for vaddr, block in image_blocks(vmcore.memory, image, image.runs[0].vaddr, 1 << 30):
         at = block.find(needle)
         maddr = image.maddr_of(vaddr + at) if at >= 0 else None
-        if maddr is not None and block[at - 16 : at - 12] == b"\x04\0\0\0":
+        if maddr is not None and (
+            block[at - 16 : at - 12] == b"\x04\0\0\0" or block[at - 4 : at] == b"RSDS"
+        ):
             found.add(maddr - 16 & -PAGE)
     return found
 
@@ -149,10 +178,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("vmcore")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--linux", action="store_true")
     parser.add_argument("--keep", action="append", default=[], metavar="0xSTART-0xEND")
     options = parser.parse_args()
     with open_vmcore(options.vmcore) as vmcore:
         pages = needed_pages(vmcore)
+        if options.linux:
+            pages |= linux_pages(vmcore)
         for text in options.keep:
             start, end = (int(part, 16) for part in text.split("-"))
             pages |= set(range(start & -PAGE, end, PAGE))

@@ -1,0 +1,166 @@
+"""Make dumps and check them: ``python3 -m tests.lab [SCENARIO...]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.lab import checks, crashes, report, scenarios, truth
+from tests.lab.packages import EXTRA_TOOLS, TOOLS, LabError, dbg_vmlinux, missing_tools, xen_syms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.checks import Row
+    from tests.lab.crashes import Crash, Session
+    from tests.lab.scenarios import Scenario
+
+
+def ensure(scenario: Scenario, *, fresh: bool = False) -> Path:
+    """The folder of a scenario's dump, made now unless a whole one is there.
+
+    truth.json is written last, so a folder without it is nothing.
+
+    Raises:
+        LabError: it could not be made.
+    """
+    folder = scenarios.output_folder() / scenario.name
+    done = folder / "truth.json"
+    if done.exists() and not fresh:
+        _write(done, truth.collect(scenario, folder))
+        return folder
+    done.unlink(missing_ok=True)
+    started = time.monotonic()
+    try:
+        scenarios.make(scenario, folder)
+    finally:
+        scenarios.remove_working_files(folder)
+    _write(done, truth.collect(scenario, folder))
+    print(f"{scenario.name}: made in {time.monotonic() - started:.0f} s", flush=True)
+    return folder
+
+
+def _write(place: Path, facts: dict[str, Any]) -> None:
+    partial = place.with_suffix(".partial")
+    partial.write_text(json.dumps(facts, indent=1) + "\n")
+    partial.rename(place)
+
+
+def variants_of(scenario: Scenario, folder: Path) -> Iterator[Row]:
+    """The dump with other notes, and what makedumpfile makes of it."""
+    facts = json.loads((folder / "truth.json").read_text())
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        path = Path(name) / "vmcore"
+        for variant in checks.VARIANTS:
+            checks.write_variant(folder / "vmcore", variant, path)
+            yield from checks.check_variant(scenario.name, variant, path, facts)
+        for options in checks.MADE:
+            yield from checks.check_made(scenario.name, options, folder / "vmcore", path)
+            path.unlink(missing_ok=True)
+
+
+def sessions_of(scenario: Scenario, folder: Path, found: list[Crash]) -> Iterator[Session]:
+    """The hypervisor's command with the package's symbol file, in every crash."""
+    if scenario.xen is None or scenario.boot == "efi":
+        return
+    syms = xen_syms(scenario.xen)
+    if syms is None:
+        return
+    _, answer = checks.inspect("--xen-syms", syms, folder / "vmcore")
+    argv = next(one["argv"] for one in answer["commands"] if one["target"] == "hypervisor")
+    whose = "own" if os.environ.get("LAB_XEN") else "stock"
+    label = f"{scenario.name}, hypervisor, {whose} xen-syms"
+    for crash in found:
+        yield crashes.session(label, crash, argv, crashes.HYPERVISOR, folder)
+
+
+def dom0_sessions(scenario: Scenario, folder: Path, found: list[Crash]) -> Iterator[Session]:
+    """dom0's command with Debian's debug image, 1 GB to fetch."""
+    vmlinux = dbg_vmlinux()
+    _, answer = checks.inspect("--vmlinux", vmlinux, folder / "vmcore")
+    argv = next(one["argv"] for one in answer["commands"] if one["target"] == "dom0")
+    for crash in found:
+        label = f"{scenario.name}, dom0, dbg vmlinux"
+        yield crashes.session(label, crash, argv, crashes.DOM0, folder)
+
+
+def opening_pair(found: list[Crash]) -> Iterator[Session]:
+    """LAB_XEN_SYMS and LAB_VMCORE: a symbol file that crash accepts, and its dump."""
+    syms, vmcore = os.environ.get("LAB_XEN_SYMS"), os.environ.get("LAB_VMCORE")
+    if not syms or not vmcore:
+        return
+    with tempfile.TemporaryDirectory(dir=scenarios.output_folder()) as name:
+        path = Path(name) / "vmcore"
+        for variant in ("as saved", "9-words", "zeroed", "removed"):
+            if variant == "as saved":
+                path.symlink_to(Path(vmcore).resolve())
+            else:
+                path.unlink()
+                checks.write_variant(Path(vmcore), variant, path)
+            _, answer = checks.inspect("--xen-syms", syms, path)
+            argv = next(one["argv"] for one in answer["commands"] if one["target"] == "hypervisor")
+            bare = [argv[0], *argv[3:]] if argv[1] == "--xen_phys_start" else argv
+            for crash in found:
+                for words, how in ((argv, "as given"), (bare, "without the option")):
+                    label = f"pair, note {variant}, {how}"
+                    yield crashes.session(label, crash, words, crashes.HYPERVISOR, Path(name))
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="SCENARIO")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and end")
+    parser.add_argument("--fresh", action="store_true", help="make dumps again")
+    parser.add_argument("--full", action="store_true", help="dom0 in crash too (1 GB to fetch)")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/lab.md's tables")
+    options = parser.parse_args()
+    known = {scenario.name: scenario for scenario in scenarios.SCENARIOS}
+    if options.list:
+        print("\n".join(known))
+        return 0
+    unknown = [name for name in options.names if name not in known]
+    missing = missing_tools(TOOLS)
+    if unknown or missing:
+        what = f"no scenario {unknown}" if unknown else f"apt-get install {' '.join(missing)}"
+        print(f"the lab cannot run: {what}", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    sessions: list[Session] = []
+    left_out: list[str] = []
+    found = crashes.crashes()
+    for scenario in [known[name] for name in options.names] or list(known.values()):
+        needed = missing_tools(EXTRA_TOOLS) if scenario.boot == "grub" else []
+        if needed:
+            left_out.append(f"{scenario.name}, {' '.join(needed)} is not installed")
+            continue
+        try:
+            folder = ensure(scenario, fresh=options.fresh)
+        except LabError as error:
+            left_out.append(f"{scenario.name} could not be made: {error}")
+            continue
+        rows += checks.check(scenario, folder)
+        sessions += sessions_of(scenario, folder, found)
+        if scenario.name in scenarios.WITH_VARIANTS:
+            rows += variants_of(scenario, folder)
+        if options.full and scenario.name == "dom0-panic":
+            sessions += dom0_sessions(scenario, folder, found)
+    sessions += opening_pair(found)
+    body = report.text(rows, sessions, left_out)
+    print(body)
+    if options.write_docs:
+        report.write_page(body)
+    wrong = [row for row in rows if not row.right]
+    failed = [line for line in left_out if "could not be made" in line]
+    print(f"{len(rows)} facts, {len(wrong)} wrong; {len(failed)} scenarios failed")
+    return 1 if wrong or failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
