@@ -20,6 +20,7 @@ from vmcoretool.addresses import Extent, FileOffset, Maddr, Mfn, Vaddr
 from vmcoretool.crash_command import CrashCommand
 from vmcoretool.errors import (
     FormatError,
+    LogError,
     MemoryFault,
     MissingSymbolError,
     NamelistError,
@@ -54,6 +55,7 @@ __all__ = [
     "FormatError",
     "IdlePageTable",
     "Inspection",
+    "LogError",
     "Maddr",
     "MemoryFault",
     "Mfn",

@@ -12,8 +12,21 @@ if TYPE_CHECKING:
 
     from vmcoretool.evidence.case import Case
     from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.host import Host
     from vmcoretool.identity import IdlePageTable, XenIdentity
     from vmcoretool.vmcore import Vmcore
+
+
+_NAMED_PAGES = 4
+
+
+def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
+    """What to say of memory that could not be read; to be asked when all reading is done."""
+    pages = sorted(vmcore.memory.unreadable)
+    if pages:
+        some = ", ".join(f"{page:#x}" for page in pages[:_NAMED_PAGES])
+        more = ", ..." if len(pages) > _NAMED_PAGES else ""
+        yield finding("page-unreadable", f"{len(pages)} of the pages asked for: {some}{more}")
 
 
 def guest_findings(case: Case) -> Iterator[Finding]:
@@ -50,6 +63,20 @@ def host_findings(
     if vmcore.architecture not in ("x86_64", "i386"):
         message = f"page tables of {vmcore.architecture} are not walked"
         yield finding("architecture-not-supported", message)
+
+
+def crash_findings(host: Host) -> Iterator[Finding]:
+    """What to say of domains that could not be read, or say something else than the notes."""
+    trouble = host.domain_list.trouble
+    if host.domains and trouble:
+        message = f"after {len(host.domains)} domains: {trouble}"
+        yield finding("domain-list-damaged", message)
+    check = host.dom0_p2m
+    if check and not check.agree:
+        message = (
+            f"the note says mfn {check.note:#x}, dom0's shared info page {check.shared_info:#x}"
+        )
+        yield finding("dom0-p2m-disputed", message)
 
 
 def _note_findings(vmcore: Vmcore, verdict: Verdict) -> Iterator[Finding]:

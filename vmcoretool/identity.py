@@ -72,9 +72,9 @@ def find_kind(case: Case, verdict: Verdict) -> Kind:
         return "linux"
     if not case.survey.elsewhere and verdict.status in ("verified", "disputed", "not-relocatable"):
         return "xen-host"
-    from vmcoretool.linux.banner import find_banner  # noqa: PLC0415 - no Xen host needs it
+    from vmcoretool.linux.kernel import find_kernel  # noqa: PLC0415 - no Xen host needs it
 
-    if any(find_banner(vmcore.memory, root.maddr) for root in case.survey.elsewhere[:_ROOTS_ASKED]):
+    if any(find_kernel(vmcore.memory, root.maddr) for root in case.survey.elsewhere[:_ROOTS_ASKED]):
         return "linux"
     return "unknown"
 

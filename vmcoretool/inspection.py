@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from vmcoretool import crash_command
 from vmcoretool.addresses import Maddr
-from vmcoretool.diagnosis import guest_findings, host_findings
+from vmcoretool.diagnosis import crash_findings, guest_findings, host_findings, memory_findings
 from vmcoretool.evidence import gather
 from vmcoretool.evidence.case import Case, Scan
 from vmcoretool.evidence.weigh import Verdict, weigh
+from vmcoretool.host import Host
 from vmcoretool.identity import find_identity, find_idle_page_table, find_kind
+from vmcoretool.signature import Signature, find_signature
+from vmcoretool.xen.crash_text import CrashText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from vmcoretool.crash_command import CrashCommand
     from vmcoretool.findings import Finding
     from vmcoretool.identity import IdlePageTable, Kind, XenIdentity
+    from vmcoretool.linux.kernel import Kernel
     from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.cpus import CpuUse
+    from vmcoretool.xen.domains import Domain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,12 @@ class Inspection:
         xen: which hypervisor, None unless ``kind`` is "xen-host".
         verdict: where the hypervisor is and how sure that is.
         idle_page_table: or None where nothing tells.
+        crash: what the console tells of the crash.
+        signature: a name for the crash, or None where nothing tells.
+        cpus: what each CPU was doing; empty unless ``kind`` is "xen-host".
+        domains: in the hypervisor's order; empty unless ``kind`` is "xen-host".
+        domains_trouble: why there are none or not all, or "".
+        dom0_kernel: dom0's Linux as its memory shows it, or None.
         commands: crash command lines; empty unless ``kind`` is "xen-host".
         namelists: (path, target) of the symbol files the user gave.
         findings: what else the user should know.
@@ -43,6 +55,12 @@ class Inspection:
     xen: XenIdentity | None
     verdict: Verdict
     idle_page_table: IdlePageTable | None
+    crash: CrashText
+    signature: Signature | None
+    cpus: tuple[CpuUse, ...]
+    domains: tuple[Domain, ...]
+    domains_trouble: str
+    dom0_kernel: Kernel | None
     commands: tuple[CrashCommand, ...]
     namelists: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
@@ -92,13 +110,21 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
             xen=None,
             verdict=verdict,
             idle_page_table=None,
+            crash=CrashText(),
+            signature=None,
+            cpus=(),
+            domains=(),
+            domains_trouble="",
+            dom0_kernel=None,
             commands=(),
             namelists=(),
-            findings=tuple(findings),
+            findings=(*findings, *memory_findings(vmcore)),
             interrupted=case.stopped,
         )
     xen = find_identity(case, verdict)
     idle = find_idle_page_table(case, verdict)
+    host = Host(case, verdict)
+    host_said = (*host_findings(case, verdict, xen, idle), *crash_findings(host))
     given = ((xen_syms, "hypervisor"), (vmlinux, "dom0"))
     return Inspection(
         vmcore=vmcore,
@@ -106,8 +132,39 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
         xen=xen,
         verdict=verdict,
         idle_page_table=idle,
+        crash=host.crash,
+        signature=find_signature(host, xen),
+        cpus=host.cpus,
+        domains=host.domains,
+        domains_trouble=host.domain_list.trouble,
+        dom0_kernel=host.dom0_kernel,
         commands=crash_command.suggest(vmcore, verdict, xen_syms=xen_syms, vmlinux=vmlinux),
         namelists=tuple((path, target) for path, target in given if path),
-        findings=(*findings, *host_findings(case, verdict, xen, idle)),
+        findings=(*findings, *host_said, *memory_findings(vmcore)),
         interrupted=case.stopped,
     )
+
+
+def find_host(
+    vmcore: Vmcore,
+    *,
+    xen_phys_start: int | None = None,
+    xen_syms: str | None = None,
+    scan: Scan = "auto",
+    watch: Callable[[str, int, int], bool] | None = None,
+) -> tuple[Kind, Host]:
+    """Whose memory a dump is and, for questions beyond an inspection, the crashed host in it.
+
+    Args and errors are those of :func:`inspect_vmcore`; besides, NamelistError where ``xen_syms``
+    names no symbol file.
+    """
+    options: dict[str, Any] = {} if watch is None else {"watch": watch}
+    claim = None if xen_phys_start is None else Maddr(xen_phys_start)
+    namelist = None
+    if xen_syms is not None:
+        from vmcoretool.namelist import read_namelist  # noqa: PLC0415 - only where one is given
+
+        namelist = read_namelist(xen_syms)
+    case = Case(vmcore, user_claim=claim, scan=scan, **options)
+    verdict = weigh(gather(case))
+    return find_kind(case, verdict), Host(case, verdict, namelist)

@@ -23,6 +23,12 @@ _COMMANDS: Final = {
     "crash": "Print (or run) the crash command line.",
     "notes": "List every ELF note, decoded.",
     "vmcoreinfo": "Print the VMCOREINFO text.",
+    "console": "The hypervisor's console ring, oldest line first.",
+    "cpus": "Per CPU: registers, who was running, which CPU crashed.",
+    "domains": "Every domain: type, memory, p2m list, virtual CPUs.",
+    "dmesg": "The Linux log of dom0, or of another PV domain.",
+    "vtop": "Translate a virtual address, every level shown.",
+    "read": "Memory as a hexdump, by machine or virtual address.",
     "formats": "List the formats that can be read.",
 }
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from vmcoretool.cli.failures import report
-from vmcoretool.cli.options import Request, check_format, dump_options, inspect, use_colour
+from vmcoretool.cli.options import (
+    NOT_A_XEN_HOST,
+    Request,
+    check_format,
+    dump_options,
+    inspect,
+    use_colour,
+)
 from vmcoretool.cli.output import emit
 from vmcoretool.cli.progress import Watch
 from vmcoretool.render.text import inspection_text
@@ -18,7 +25,6 @@ if TYPE_CHECKING:
 
     from vmcoretool.inspection import Inspection
 
-NOT_A_XEN_HOST: Final = 6
 INTERRUPTED: Final = 130
 
 

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from vmcoretool.cli.output import is_terminal
-from vmcoretool.inspection import Inspection, inspect_vmcore
+from vmcoretool.cli.output import complain, is_terminal
+from vmcoretool.cli.progress import Watch
+from vmcoretool.inspection import Inspection, find_host, inspect_vmcore
+from vmcoretool.printable import printable
+from vmcoretool.render.text import KINDS
+from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmcoretool.cli.progress import Watch
+    from vmcoretool.host import Host
     from vmcoretool.vmcore import Vmcore
 
 _LIMIT: Final = 1 << 64
@@ -52,6 +56,55 @@ def dump_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command takes that looks into the crashed host."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="As JSON."),
+        click.option("--format", "format_name", metavar="NAME", help="Force a container format."),
+        click.option(
+            "--xen-phys-start",
+            callback=_address,
+            metavar="0xADDR",
+            help="Your own claim; weighed as evidence.",
+        ),
+        click.option("--xen-syms", metavar="PATH", help="Symbol file of the hypervisor."),
+        click.argument("vmcore", nargs=-1, required=True),
+    ):
+        function = option(function)
+    return function
+
+
+NOT_A_XEN_HOST: Final = 6
+
+
+def ask_host(
+    paths: tuple[str, ...],
+    format_name: str | None,
+    xen_phys_start: int | None,
+    answer: Callable[[Host], int],
+    xen_syms: str | None = None,
+) -> int:
+    """Open a dump, find the host in it, and have a question answered.
+
+    Returns:
+        What ``answer`` returns, or the exit code for a dump that is none of a Xen host.
+    """
+    check_format(format_name)
+    with Watch() as watch, open_vmcore(*paths, format_name=format_name, watch=watch) as opened:
+        kind, host = find_host(
+            opened, xen_phys_start=xen_phys_start, xen_syms=xen_syms, watch=watch
+        )
+        if kind != "xen-host":
+            complain(f"{printable(paths[0])}: {KINDS[kind]}")
+            return NOT_A_XEN_HOST
+        if host.namelist_trouble:
+            complain(f"{printable(xen_syms or '')} is not used: {host.namelist_trouble}")
+        code = answer(host)
+        for added in host.added:
+            complain(f"by its symbols: {added}")
+        return code
 
 
 class Request(NamedTuple):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import click
 
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.progress import Watch
+from vmcoretool.inspection import find_host
 from vmcoretool.printable import printable
 from vmcoretool.vmcore import open_vmcore
+
+if TYPE_CHECKING:
+    from vmcoretool.notes.vmcoreinfo import VmcoreInfo
+    from vmcoretool.vmcore import Vmcore
+
+INTERRUPTED: Final = 130
 
 
 @click.command("vmcoreinfo")
@@ -18,23 +27,34 @@ from vmcoretool.vmcore import open_vmcore
     type=click.Choice(["xen", "linux"]),
     help="Whose text; default: Xen's, else Linux's.",
 )
+@click.option(
+    "--domain", default=0, show_default=True, help="Whose, where memory holds several of Linux."
+)
 @click.option("--get", "key", metavar="KEY", help="Only the value of this key.")
 @click.option("--format", "format_name", metavar="NAME", help="Force a container format.")
 @click.option("--json", "as_json", is_flag=True, help="The entries as a JSON object.")
 def command(
     vmcore: tuple[str, ...],
     source: str | None,
+    domain: int,
     key: str | None,
     format_name: str | None,
     *,
     as_json: bool,
 ) -> int:
-    """Print the VMCOREINFO text, as makedumpfile -i accepts it."""
+    """Print the VMCOREINFO text, as makedumpfile -i accepts it.
+
+    Under Xen the headers lack Linux's: --source linux then finds it in dom0's memory.
+    """
     check_format(format_name)
     with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
         found = {"xen": opened.vmcoreinfo_xen, "linux": opened.vmcoreinfo_linux}
-    names = [source] if source else ["xen", "linux"]
-    info = next((found[name] for name in names if found[name]), None)
+        names = [source] if source else ["xen", "linux"]
+        info = next((found[name] for name in names if found[name]), None)
+        if info is None and source == "linux":
+            info = _from_memory(opened, domain, watch)
+            if info is None:
+                return INTERRUPTED if watch.stopped else 1
     if info is None:
         wanted = " or ".join({"xen": "VMCOREINFO_XEN", "linux": "VMCOREINFO"}[n] for n in names)
         complain(f"{printable(vmcore[0])}: the headers carry no {wanted}")
@@ -52,3 +72,28 @@ def command(
         lines = info.raw.removesuffix(b"\n").split(b"\n")
         emit("\n".join(printable(line) for line in lines))
     return 0
+
+
+def _from_memory(vmcore: Vmcore, domain: int, watch: Watch) -> VmcoreInfo | None:
+    # What the headers lack is in the domain's own memory; where the text comes from is said.
+    kind, host = find_host(vmcore, watch=watch)
+    name = printable(vmcore.paths[0])
+    if kind != "xen-host":
+        complain(f"{name}: the headers carry no VMCOREINFO")
+        return None
+    chosen, candidates = host.linux_vmcoreinfo(domain)
+    if chosen:
+        complain(f"found in memory of domain {domain}, at machine address {chosen.maddr:#x}")
+        return chosen.info
+    for one in candidates:
+        whose = "owner unknown" if one.owner is None else f"of domain {one.owner}"
+        release = one.info.entries["OSRELEASE"]
+        complain(f"candidate at machine address {one.maddr:#x}: {release}, {whose}")
+    unknown = [one for one in candidates if one.owner is None]
+    texts = {one.info.raw for one in unknown}
+    if len(texts) == 1 and len(unknown) == len(candidates):
+        complain("every candidate has the same text: it is printed, whosever it is")
+        return unknown[0].info
+    why = "the dump holds none in memory" if not candidates else f"none is of domain {domain}"
+    complain(f"{name}: no VMCOREINFO of Linux: {why}")
+    return None

@@ -195,14 +195,19 @@ class Case:
     @cached_property
     def ring(self) -> Ring | None:
         """The console ring of the first image that has one in the dump."""
+        found = self.image_and_ring
+        return found[1] if found else None
+
+    @cached_property
+    def image_and_ring(self) -> tuple[Image, Ring] | None:
+        """The first image that has a console ring in the dump, and that ring."""
         for image in self.images:
-            if image.layout.relocatable:
-                idle_tables = (*self.idle_tables, *self.scanned)
-                bases = [idle.vaddr for idle in idle_tables if idle.base == image.base]
-                near = bases[0] if bases else image.runs[-1].vaddr
-                ring = find_ring(self.vmcore.memory, image, near)
-                if ring:
-                    return ring
+            idle_tables = (*self.idle_tables, *self.scanned)
+            bases = [idle.vaddr for idle in idle_tables if idle.base == image.base]
+            near = bases[0] if bases else image.runs[-1].vaddr
+            ring = find_ring(self.vmcore.memory, image, near)
+            if ring:
+                return image, ring
         return None
 
     @cached_property
@@ -229,6 +234,13 @@ class Case:
 
     def watch_scan(self, done: int, total: int) -> bool:
         """Tell the caller how far a scan is; False when it wants no more."""
-        if not self._watch("memory-scan", done, total):
+        return self._continue("memory-scan", done, total)
+
+    def watch_search(self, done: int, total: int) -> bool:
+        """Likewise of a search for Linux's VMCOREINFO."""
+        return self._continue("searching VMCOREINFO", done, total)
+
+    def _continue(self, name: str, done: int, total: int) -> bool:
+        if not self._watch(name, done, total):
             self.stopped = True
         return not self.stopped

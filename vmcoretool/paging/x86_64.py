@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FRAME_MASK: Final = 0x000F_FFFF_FFFF_F000
 PRESENT: Final = 1
+NX: Final = 1 << 63
 PAGE_SIZE_BIT: Final = 1 << 7
 MAX_RUNS: Final = 8192
 MAX_TABLES: Final = 64

@@ -13,8 +13,10 @@ from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from vmcoretool.inspection import Inspection
-    from vmcoretool.notes.registers import CpuState
+    from vmcoretool.signature import Signature
     from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.cpus import CpuUse
+    from vmcoretool.xen.domains import Domain
 
 SCHEMA: Final = "vmcoretool/inspect/1"
 
@@ -35,8 +37,8 @@ def inspection_object(inspection: Inspection) -> dict[str, Any]:
         "relocation": _relocation(inspection) if host else None,
         "idle_page_table": _idle_page_table(inspection),
         "dom0": _dom0(inspection) if host else None,
-        "cpus": [_cpu(cpu) for cpu in inspection.vmcore.cpus] if host else [],
-        "domains": [],
+        "cpus": [cpu_object(use, inspection.crash.cpu) for use in inspection.cpus],
+        "domains": [domain_object(domain) for domain in inspection.domains],
         "namelists": [
             {
                 "path": printable(path),
@@ -104,11 +106,13 @@ def _xen(inspection: Inspection) -> dict[str, Any]:
         "compiler": version.compiler if version else None,
         "compile_date": version.compile_date if version else None,
         "build_id": identity.build_id if identity else None,
-        "command_line": None,
+        "command_line": _said(inspection.crash.command_line),
         "virt_start": _address(identity.virt_start) if identity else None,
         "directmap_start": _address(directmap.start) if directmap else None,
-        "crashed_cpu": None,
-        "panic": None,
+        "crashed_cpu": inspection.crash.cpu,
+        "crashed_cpu_basis": printable(inspection.crash.cpu_basis) or None,
+        "panic": _said(inspection.crash.panic),
+        "signature": _signature(inspection.signature),
     }
 
 
@@ -150,20 +154,56 @@ def _idle_page_table(inspection: Inspection) -> dict[str, Any] | None:
 def _dom0(inspection: Inspection) -> dict[str, Any]:
     info = inspection.vmcore.crash_info
     linux = inspection.vmcore.vmcoreinfo_linux
+    kernel = inspection.dom0_kernel
+    source = "headers" if linux else "memory" if kernel else None
     return {
-        "release": linux.entries.get("OSRELEASE") if linux else None,
-        "build_id": linux.entries.get("BUILD-ID") if linux else None,
+        "release": linux.entries.get("OSRELEASE") if linux else kernel.release if kernel else None,
+        "build_id": linux.entries.get("BUILD-ID") if linux else kernel.build_id if kernel else None,
         "p2m_mfn": _address(info.dom0_p2m_mfn) if info else None,
-        "vmcoreinfo_source": "headers" if linux else None,
+        "vmcoreinfo_source": source,
     }
 
 
-def _cpu(cpu: CpuState) -> dict[str, Any]:
+def _signature(signature: Signature | None) -> dict[str, Any] | None:
+    if signature is None:
+        return None
+    row: dict[str, Any] = {"id": signature.id, **signature._asdict()}
+    return row | {"rip_offset": _address(signature.rip_offset)}
+
+
+def _said(text: bytes | None) -> str | None:
+    return None if text is None else printable(text)
+
+
+def cpu_object(use: CpuUse, crashed: int | None) -> dict[str, Any]:
+    """One CPU as in ``cpus``."""
+    cpu = use.state
     rip = cpu.registers.get("rip", cpu.registers.get("eip"))
     return {
         "cpu": cpu.cpu,
-        "crashed": None,
+        "crashed": None if crashed is None else cpu.cpu == crashed,
+        "saved": cpu.saved,
         "rip": _address(rip) if cpu.saved else None,
         "cr3": _address(cpu.cr3) if cpu.cr3 else None,
-        "context": None,
+        "context": use.context,
+        "address_space": use.address_space,
+        "basis": use.basis,
+    }
+
+
+def domain_object(domain: Domain) -> dict[str, Any]:
+    """One domain as in ``domains``."""
+    shared = domain.shared_info
+    pv = shared if domain.type == "pv" else None
+    return {
+        "id": domain.id,
+        "type": domain.type,
+        "p2m_mfn": _address(domain.p2m_mfn),
+        "max_pfn": pv.max_pfn if pv else None,
+        "word_size": pv.word_size if pv else None,
+        "p2m_cr3": _address(pv.p2m_cr3) if pv and pv.p2m_cr3 else None,
+        "p2m_vaddr": _address(pv.p2m_vaddr) if pv and pv.p2m_vaddr else None,
+        "shared_info": _address(shared.maddr) if shared else None,
+        "vcpus": len(domain.vcpus) or None,
+        "basis": domain.basis,
     }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from vmcoretool.inspection import Inspection
 
+_DOMAINS: Final = 12
 _COLOURS: Final = {
     "verified": "32",
     "not-relocatable": "32",
@@ -20,7 +21,7 @@ _COLOURS: Final = {
     "error": "31",
     "warning": "33",
 }
-_KINDS: Final = {
+KINDS: Final = {
     "xen-host": "crash dump of a Xen host",
     "xen-domain": "dump of a single Xen guest, not of a Xen host",
     "linux": "dump of a native Linux kernel, not of a Xen host",
@@ -61,7 +62,7 @@ def _size(size: int) -> str:
 
 def _head(inspection: Inspection) -> Iterator[str]:
     vmcore = inspection.vmcore
-    yield f"{printable(' '.join(vmcore.paths))}: {_KINDS[inspection.kind]}"
+    yield f"{printable(' '.join(vmcore.paths))}: {KINDS[inspection.kind]}"
     yield ""
     pages = vmcore.container.pages
     whole = "complete" if vmcore.container.complete else "CUT SHORT"
@@ -89,7 +90,6 @@ def _host(inspection: Inspection, *, verbose: bool, colour: bool) -> Iterator[st
 
 
 def _identity(inspection: Inspection) -> Iterator[str]:
-    vmcore = inspection.vmcore
     identity = inspection.xen
     version = identity.version if identity else None
     if version is None:
@@ -103,11 +103,33 @@ def _identity(inspection: Inspection) -> Iterator[str]:
             yield f"  changeset  {version.changeset}"
     if identity and identity.build_id:
         yield f"  build-id   {identity.build_id}"
-    saved = sum(cpu.saved for cpu in vmcore.cpus)
-    yield f"  CPUs       {len(vmcore.cpus)}, registers saved of {saved}"
-    info = vmcore.crash_info
+    yield from _crash(inspection)
+    yield from _guests(inspection)
+
+
+def _crash(inspection: Inspection) -> Iterator[str]:
+    crash, cpus = inspection.crash, inspection.vmcore.cpus
+    if crash.panic is not None:
+        yield f"  panic      {printable(crash.panic)}"
+    saved = sum(cpu.saved for cpu in cpus)
+    who = "" if crash.cpu is None else f"; CPU {crash.cpu} crashed"
+    yield f"  CPUs       {len(cpus)}, registers saved of {saved}{who}"
+
+
+def _guests(inspection: Inspection) -> Iterator[str]:
+    kernel = inspection.dom0_kernel
+    if kernel:
+        build_id = f", build-id {kernel.build_id}" if kernel.build_id else ""
+        yield f"  dom0       Linux {kernel.release}{build_id}"
+    info = inspection.vmcore.crash_info
     if info and info.dom0_p2m_mfn is not None:
         yield f"  dom0       p2m tree at mfn {info.dom0_p2m_mfn:#x}"
+    if inspection.domains:
+        said = ", ".join(f"{domain.id} {domain.type}" for domain in inspection.domains[:_DOMAINS])
+        more = f" and {rest} more" if (rest := len(inspection.domains) - _DOMAINS) > 0 else ""
+        yield f"  domains    {said}{more}"
+    elif inspection.domains_trouble:
+        yield f"  domains    not found: {printable(inspection.domains_trouble)}"
 
 
 def _address(inspection: Inspection, *, colour: bool) -> Iterator[str]:

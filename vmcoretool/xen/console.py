@@ -3,10 +3,17 @@
 From 4.1 on (Xen commit b5e0c9e2a3 (2010-04-22)) the ring lies in the direct map and two static
 variables lead to it: ``conring``, a pointer, 8 bytes behind ``conring_size``, 32 bits
 (xen/drivers/char/console.c).  The pair is looked for in the image's data; the text decides.
+Before, the ring is an array in the image itself, of 16 KiB.
+
+The ring's memory is not cleared before use: behind the text there may lie what a boot loader left.
+``conringp`` counts the bytes ever written, and ``conringc`` follows it in memory; where the text
+alone does not tell its end, that pair does.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
@@ -16,22 +23,29 @@ from vmcoretool.xen.layouts import DIRECTMAPS
 from vmcoretool.xen.search import image_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vmcoretool.memory import PhysicalMemory
     from vmcoretool.xen.image import Image
+    from vmcoretool.xen.space import XenSpace
 
 SEARCH_LIMIT: Final = MIB
+ARRAY_LIMIT: Final = 16 * MIB
+ARRAY_SIZE: Final = 16_384
+"""_CONRING_SIZE, and the size of the array before it had a name (xen/drivers/char/console.c)."""
 RING_SIZES: Final = tuple(1 << bits for bits in range(14, 24))
 _PREFIX: Final = b"(XEN) "
+_TEXT: Final = frozenset(b"\t\n\r\x1b" + bytes(range(0x20, 0x7F)))
+_CLEARED: Final = 64
+_FEW_LINES: Final = 4
 _NEW_BASE: Final = b"New Xen image base address: 0x"
 _LOAD_BASE: Final = b"Xen image load base address: 0x"
 
 
 class Ring(NamedTuple):
-    """The console ring: its pointer's place in the image, its own place, and its bytes."""
+    """The console ring: its pointer's place in the image or None, its own place, its bytes."""
 
-    pointer: Vaddr
+    pointer: Vaddr | None
     maddr: Maddr
     data: bytes
 
@@ -39,6 +53,25 @@ class Ring(NamedTuple):
     def text(self) -> bytes:
         """The ring's text; where it has wrapped, in the order of the buffer, not of time."""
         return self.data.replace(b"\0", b"")
+
+
+class Console(NamedTuple):
+    """The console's text in the order of time.
+
+    Attributes:
+        text: whole lines, and perhaps a last one that was not finished.
+        wrapped: whether older lines are lost.
+        basis: how the text's end was told.
+    """
+
+    text: bytes
+    wrapped: bool
+    basis: str
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The lines, oldest first, without their ends."""
+        return tuple(line.rstrip(b"\r") for line in self.text.removesuffix(b"\n").split(b"\n"))
 
 
 def find_ring(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
@@ -61,7 +94,153 @@ def find_ring(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
                 continue
             if _PREFIX in data:
                 return Ring(Vaddr(vaddr + at), maddr, data)
+    return _array_in_image(memory, image, near)
+
+
+def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
+    """The ring's text in the order of time.
+
+    Args:
+        memory: of the dump.
+        image: the one whose ring it is: its counters may be needed.
+        ring: from :func:`find_ring`.
+    """
+    data, size = ring.data, len(ring.data)
+    nul = data.find(b"\0")
+    if nul >= 0 and not data[nul : nul + _CLEARED].strip(b"\0"):
+        return Console(data[:nul], wrapped=False, basis="the rest of the ring was never written")
+    ends = [at for at in _line_ends(data) if data[at % size :][: len(_PREFIX)] != _PREFIX]
+    printable = nul < 0
+    if printable and len(ends) == 1:
+        basis = "the ring is full, and one line in it is cut by another's end"
+        return _turned(data, ends[0] % size, basis)
+    count = _bytes_written(memory, image, size, set(ends))
+    if count is not None:
+        basis = f"conringp says that {count} bytes were written"
+        return (
+            _turned(data, count % size, basis)
+            if count >= size
+            else Console(data[:count], wrapped=False, basis=basis)
+        )
+    if printable:
+        return Console(data, wrapped=True, basis="where the newest line ends could not be told")
+    basis = "the text ends before the first byte that is none; what is behind was left out"
+    return Console(data[:nul], wrapped=False, basis=basis)
+
+
+def console_by_symbols(space: XenSpace, symbols: Mapping[str, Vaddr]) -> Console | None:
+    """The console exactly, by the addresses of its variables; None where they are not all known.
+
+    Raises:
+        MemoryFault: a part is not in the dump.
+    """
+    if "conring" not in symbols or "conringp" not in symbols:
+        return None
+    start, size = int(symbols["conring"]), ARRAY_SIZE
+    if "conring_size" in symbols:  # since 3.4: a pointer, before an array
+        start, size = space.number(start), space.number(symbols["conring_size"], 4)
+        if size not in RING_SIZES:
+            return None
+    written = space.number(symbols["conringp"], 4)
+    data = space.read(start, size)
+    basis = f"conringp says that {written} bytes were written"
+    if written < size:
+        return Console(data[:written], wrapped=False, basis=basis)
+    return _turned(data, written % size, basis)
+
+
+def _turned(data: bytes, end: int, basis: str) -> Console:
+    text = data[end:] + data[:end]
+    return Console(text[text.find(b"\n") + 1 :], wrapped=True, basis=basis)
+
+
+def _line_ends(data: bytes) -> Iterator[int]:
+    # Where a line of Xen's own or of a guest's console ends; the newest text ends at one of them.
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        if data.startswith((_PREFIX, b"(d"), start):
+            yield end + 1
+        start = end + 1
+
+
+def _bytes_written(memory: PhysicalMemory, image: Image, size: int, ends: set[int]) -> int | None:
+    # conringp and, behind it, conringc: what was read of it, at most the ring's size behind.
+    found: set[int] = set()
+    for run in image.runs:
+        at = 0
+        while at < run.size:
+            block = memory.read_some(run.maddr + at, min(MIB, run.size - at))
+            found.update(_counters(block, size, ends))
+            at += len(block) or PAGE_SIZE
+    return found.pop() if len(found) == 1 else None
+
+
+def _counters(block: bytes, size: int, ends: set[int]) -> Iterator[int]:
+    words = array("I", block[: len(block) & -8])
+    if sys.byteorder == "big":
+        words.byteswap()
+    mask = size - 1
+    wanted = {end & mask for end in ends}
+    for written, cleared in zip(words[::2], words[1::2], strict=True):
+        if written & mask in wanted and written >= cleared >= written - size and written:
+            full = written >= size
+            if full or written in ends:
+                yield written
+
+
+def _array_in_image(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
+    # Up to 4.0: the text stands in .bss.  A few lines in one text are no format strings.
+    for vaddr, block in image_blocks(memory, image, near, ARRAY_LIMIT):
+        at = block.find(_PREFIX)
+        while at >= 0:
+            maddr = image.maddr_of(vaddr + at)
+            if maddr is None:
+                break
+            # the blocks come nearest first: this may be the text's middle
+            start = maddr - _text_before(memory, maddr)
+            data = _read_up_to(memory, Maddr(start), ARRAY_SIZE)
+            text = data[: _text_end(data)]
+            if text.count(_PREFIX) >= _FEW_LINES:
+                return Ring(None, Maddr(start), text.ljust(ARRAY_SIZE, b"\0"))
+            at = block.find(_PREFIX, at + max(start + len(text) - maddr, 1))
     return None
+
+
+def _text_before(memory: PhysicalMemory, maddr: Maddr) -> int:
+    # How many bytes before ``maddr`` are text, and present, up to the ring's size.
+    at = int(maddr)
+    while maddr - at < ARRAY_SIZE and at:
+        low = (at - 1) & -PAGE_SIZE
+        page = memory.read_some(low, at - low)
+        if len(page) < at - low:
+            break
+        start = _text_start(page)
+        at = low + start
+        if start:
+            break
+    return min(maddr - at, ARRAY_SIZE)
+
+
+def _read_up_to(memory: PhysicalMemory, maddr: Maddr, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (piece := memory.read_some(maddr + len(data), size - len(data))):
+        data += piece
+    return data
+
+
+def _text_start(data: bytes) -> int:
+    # Where the text that ends with ``data`` starts.
+    for at in range(len(data) - 1, -1, -1):
+        if data[at] not in _TEXT:
+            return at + 1
+    return 0
+
+
+def _text_end(data: bytes) -> int:
+    for at, byte in enumerate(data):
+        if byte not in _TEXT:
+            return at
+    return len(data)
 
 
 def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:

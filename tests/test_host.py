@@ -1,0 +1,527 @@
+"""Who crashed and why: real samples first, then built memory and damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import ROOT, XEN_SAMPLES, BytesSource, truth
+from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
+from vmcoretool.inspection import find_host, inspect_vmcore
+from vmcoretool.linux.printk import log_lines
+from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
+from vmcoretool.memory import PhysicalMemory
+from vmcoretool.notes.elf_note import Note
+from vmcoretool.notes.vmcoreinfo import parse_vmcoreinfo
+from vmcoretool.signature import normalised
+from vmcoretool.vmcore import read_vmcore
+from vmcoretool.xen.console import Ring, read_console
+from vmcoretool.xen.crash_text import read_crash_text
+from vmcoretool.xen.domains import SharedInfo, parse_shared_info
+from vmcoretool.xen.image import Image
+from vmcoretool.xen.p2m import kinds_of, to_mfn
+
+if TYPE_CHECKING:
+    from vmcoretool.addresses import Extent
+    from vmcoretool.host import Host
+
+SAMPLES = ROOT / "samples"
+WITH_DOMAINS = [path for path in XEN_SAMPLES if path.name[4:8] >= "4.14"]
+SLICES_WITHOUT_VCPUS = ("4.4-", "4.8-")
+WHOLE = sorted(Path(os.environ.get("VMCORETOOL_DUMPS", "/nonexistent")).glob("*/vmcore"))
+# what the truth's cause means for the headline
+HEADLINES = {
+    "hypervisor panic: could not set up dom0": "FATAL PAGE FAULT",
+    "hypervisor panic: could not set up dom0 (bzImage not ELF)": "Could not set up DOM0 guest OS",
+    "'C' debug key": "'C' pressed -> triggering crashdump",
+}
+PAGE = 4096
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vmcoretool", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+# --- real samples -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", XEN_SAMPLES, ids=lambda path: path.name)
+def test_console_and_cause(sample: Path) -> None:
+    true = truth(sample)
+    with open_vmcore(sample / "vmcore") as vmcore:
+        inspection = inspect_vmcore(vmcore)
+        _, host = find_host(vmcore)
+        assert host.console is not None
+        lines = host.console.lines
+    text = b"\n".join(lines).decode("latin-1")
+    if not host.console.wrapped:
+        assert " ".join(true["xen_version"].split()[:1]) in text
+    headline = true.get("crash_line") or HEADLINES.get(true["cause"], "crashed: Executing kexec")
+    assert headline in text
+    assert inspection.crash.panic is not None
+    panic = inspection.crash.panic.decode()
+    assert panic in headline or headline in panic
+    if "crashed_cpu" in true:
+        assert inspection.crash.cpu == true["crashed_cpu"]
+    command_line = true.get("xen_cmdline")
+    if command_line and inspection.crash.command_line:
+        words = command_line.replace("(source tree)", "").split()
+        assert inspection.crash.command_line.decode().split()[-len(words) :] == words
+
+
+@pytest.mark.parametrize("sample", WITH_DOMAINS, ids=lambda path: path.name)
+def test_domains(sample: Path) -> None:
+    true = truth(sample)
+    wanted = true.get("domains")
+    if wanted is None:
+        wanted = [{"id": 0, "type": "pv"}]
+        wanted += [{"id": one["domid"], "type": one["type"]} for one in true["domU"]]
+    with open_vmcore(sample / "vmcore") as vmcore:
+        inspection = inspect_vmcore(vmcore)
+        _, host = find_host(vmcore)
+        assert host.dom0_p2m is not None
+        assert host.dom0_p2m.agree
+    told = [{"id": one.id, "type": one.type} for one in inspection.domains]
+    assert told == [{"id": one["id"], "type": one["type"]} for one in wanted]
+    if sample.name[4:8] not in SLICES_WITHOUT_VCPUS:
+        assert all(domain.vcpus for domain in inspection.domains)
+    for domain in inspection.domains:
+        assert (domain.p2m_mfn is None) == (domain.type == "hvm")
+    owners = {use.address_space for use in inspection.cpus}
+    if sample.name[4:8] in SLICES_WITHOUT_VCPUS:
+        owners.discard(None)
+    assert owners <= {"idle", *(f"domain {one['id']}" for one in wanted)}
+
+
+def test_host_without_dom0_has_no_domains_and_says_why() -> None:
+    done = run("domains", SAMPLES / "xen-3.2-hypervisor-panic/vmcore")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "neither the notes nor the image hold VMCOREINFO_XEN" in done.stderr
+
+
+def test_cpu_that_ran_a_pvh_guest_is_told() -> None:
+    done = run("cpus", "--json", SAMPLES / "xen-4.17-pv-and-pvh/vmcore")
+    rows = json.loads(done.stdout)
+    assert [row["address_space"] for row in rows] == ["domain 2", "domain 0"]
+    assert "struct vcpu" in rows[0]["basis"]
+    assert [row["crashed"] for row in rows] == [False, True]
+    assert rows[0]["registers"]["cr3"] == rows[0]["cr3"]
+
+
+def test_dmesg_and_vmcoreinfo_of_dom0() -> None:
+    sample = SAMPLES / "xen-4.17-dom0-panic/vmcore"
+    done = run("dmesg", sample)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("[    0.000000] Linux version 6.1.0")
+    assert any("Kernel panic - not syncing: sysrq triggered crash" in line for line in lines)
+    info = run("vmcoreinfo", "--source", "linux", sample)
+    assert info.stdout.startswith("OSRELEASE=6.1.0-56-amd64\nBUILD-ID=eb4f")
+    assert "memory of domain 0" in info.stderr
+    inspection = json.loads(run("inspect", "--json", sample).stdout)
+    build_id = run("vmcoreinfo", "--source", "linux", "--get", "BUILD-ID", sample).stdout.strip()
+    assert inspection["dom0"]["build_id"] == build_id
+    assert inspection["dom0"]["release"] == "6.1.0-56-amd64"
+    assert inspection["dom0"]["vmcoreinfo_source"] == "memory"
+
+
+def test_log_that_is_not_in_the_dump() -> None:
+    done = run("dmesg", SAMPLES / "xen-4.14-dom0-panic/vmcore")
+    assert done.returncode == 1
+    assert "leave guest memory out" in done.stderr
+    done = run("dmesg", "--domain", "2", SAMPLES / "xen-4.17-pv-and-pvh/vmcore")
+    assert done.returncode == 1
+    assert "HVM or PVH" in done.stderr
+    done = run("dmesg", "--domain", "7", SAMPLES / "xen-4.17-pv-and-pvh/vmcore")
+    assert "no domain 7; found: 0, 1, 2" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["console", "cpus", "domains", "dmesg"])
+def test_not_a_xen_host(command: str) -> None:
+    done = run(command, SAMPLES / "linux-native/vmcore")
+    assert done.returncode == 6
+    assert "native Linux" in done.stderr
+
+
+def test_vtop_and_read() -> None:
+    sample = SAMPLES / "xen-4.17-dom0-panic/vmcore"
+    idle = json.loads(run("inspect", "--json", sample).stdout)["idle_page_table"]
+    done = run("vtop", "--json", sample, idle["vaddr"])
+    row = json.loads(done.stdout)
+    assert row["maddr"] == idle["maddr"]
+    assert [step["level"] for step in row["steps"]] == [4, 3, 2, 1][: len(row["steps"])]
+    by_vaddr = run("read", "--json", sample, idle["vaddr"], "64")
+    by_maddr = run("read", "--json", "--space", "machine", sample, idle["maddr"], "64")
+    assert json.loads(by_vaddr.stdout)["bytes"] == json.loads(by_maddr.stdout)["bytes"]
+    dump = run("read", sample, idle["vaddr"], "0x20").stdout.splitlines()
+    assert len(dump) == 2
+    assert dump[0].startswith(idle["vaddr"].removeprefix("0x"))
+    for words in (("vtop", sample, "0x1000"), ("read", sample, "0x1000", "1")):
+        done = run(*words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "0x1000" in done.stderr
+        assert "not in the dump" in done.stderr or "not present" in done.stderr
+    assert run("vtop", sample, "4096").returncode == 2
+    assert run("vtop", "--space", "moon", sample, "0x1000").returncode == 2
+    assert run("vtop", "--space", "cpu9", sample, "0x1000").returncode == 1
+    assert run("vtop", "--space", "dom9", sample, "0x1000").returncode == 1
+
+
+def test_raw_console_is_the_bytes() -> None:
+    sample = SAMPLES / "xen-4.17-ring-wrapped/vmcore"
+    done = run("console", "--raw", sample)
+    with open_vmcore(sample) as vmcore:
+        _, host = find_host(vmcore)
+        assert host.console is not None
+        assert done.stdout.encode("latin-1") == host.console.text
+        assert host.console.wrapped
+    assert "older lines are lost" in done.stderr
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.parent.name)
+def test_whole_dump(path: Path) -> None:
+    true = json.loads((path.parent / "truth.json").read_text())
+    log = (path.parent / "boot.log").read_text(errors="replace")
+    with open_vmcore(path) as vmcore:
+        _, host = find_host(vmcore)
+        assert host.console is not None
+        assert all(line.decode("latin-1") in log for line in host.console.lines)
+        assert len(host.domains) == 1 + len(true["domU"])
+        forwards, candidates = host.linux_vmcoreinfo()
+        backwards, _ = host.linux_vmcoreinfo(backwards=True)
+        assert forwards is not None
+        assert forwards == backwards
+        assert all(one.owner is not None for one in candidates)
+        dom0 = host.domain(0)
+        assert dom0 is not None
+        lines = host.kernel_log(dom0, forwards.info)
+        assert b"Rebooting in 10 seconds" in lines[-1]
+        assert host.dom0_kernel is not None
+        assert host.dom0_kernel.build_id == forwards.info.entries["BUILD-ID"]
+
+
+# --- the ring ---------------------------------------------------------------------------------
+
+NO_IMAGE = Image(None, Maddr(0), Maddr(0), (), 0, 0, (), ())  # type: ignore[arg-type]
+
+
+class NoPages:
+    """Memory without a byte."""
+
+    present_pages = excluded_pages = 0
+
+    def extents(self) -> tuple[Extent, ...]:
+        return ()
+
+    stored = extents
+
+    def is_present(self, maddr: int) -> bool:
+        return maddr < 0
+
+    is_excluded = is_present
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        del maddr, size
+        return b""
+
+
+NOTHING = PhysicalMemory(NoPages())
+LINES = st.lists(st.text("abcdefgh :=0123", min_size=0, max_size=60), min_size=1, max_size=900)
+
+
+@given(LINES)
+def test_console_is_oldest_complete_line_first(words: list[str]) -> None:
+    size = 1 << 14
+    lines = [b"(XEN) " + word.encode() for word in words]
+    text = b"\n".join(lines) + b"\n"
+    ring = bytearray(size)
+    for at, byte in enumerate(text):
+        ring[at % size] = byte
+    console = read_console(NOTHING, NO_IMAGE, Ring(None, Maddr(0), bytes(ring)))
+    if len(text) < size - 64:
+        assert console.lines == tuple(lines)
+    elif console.wrapped and "cut" in console.basis:
+        kept = console.lines
+        assert kept == tuple(lines[len(lines) - len(kept) :])
+        assert len(text) - size <= sum(len(line) + 1 for line in lines[: len(lines) - len(kept)])
+
+
+@pytest.mark.parametrize(
+    ("lines", "panic", "cpu"),
+    [
+        (
+            [
+                b"(XEN) RIP:    e008:[<ffff82d040314416>] f+0x12/0x20",
+                b"(XEN) Panic on CPU 3:",
+                b"(XEN) FATAL TRAP: vec 2, NMI[0000]",
+                b"(XEN) ****************************************",
+                b"(XEN) Executing kexec image on cpu3",
+            ],
+            b"FATAL TRAP: vec 2, NMI[0000]",
+            3,
+        ),
+        ([b"(XEN) Domain 0 crashed: Executing crash image on cpu 1"], b"Domain 0 crashed", 1),
+        (
+            [b"(XEN) [2026-11-24 03:46:00.123] Hardware Dom0 crashed: x"],
+            b"Hardware Dom0 crashed",
+            None,
+        ),
+        ([b"(d1) Hardware Dom0 crashed: said by a guest"], None, None),
+        ([b"(XEN) nothing happened"], None, None),
+        ([b"(XEN) Executing kexec image on cpu0"], b"Executing kexec image", 0),
+    ],
+)
+def test_headline_and_cpu(lines: list[bytes], panic: bytes | None, cpu: int | None) -> None:
+    told = read_crash_text(lines)
+    assert told.cpu == cpu
+    assert (told.panic is None) == (panic is None)
+    assert (told.panic or b"").startswith(panic or b"")
+    assert told.rip == (0xFFFF82D040314416 if cpu == 3 else None)
+
+
+def test_signature_has_no_addresses_and_cpus() -> None:
+    one = normalised("Xen BUG at x.c:12, CPU 3 pid 77 d1v0 ffff82d040314416 0x1234")
+    two = normalised("Xen BUG at x.c:12, CPU 0 pid 9 d2v1 ffff82d040000000 0x99")
+    assert one == two
+    assert normalised("FATAL TRAP: vec 2") != normalised("FATAL TRAP: vec 6")
+
+
+# --- damaged lists ----------------------------------------------------------------------------
+
+
+def damaged(change: dict[int, bytes]) -> Host:
+    """The two-domu sample with other bytes at machine addresses."""
+    data = bytearray((SAMPLES / "xen-4.17-two-domus/vmcore").read_bytes())
+    with read_vmcore(BytesSource(bytes(data))) as vmcore:
+        pages: Any = vmcore.memory.pages
+        for maddr, value in change.items():
+            at = next(
+                offset + maddr - start
+                for start, end, offset in zip(
+                    pages._starts, pages._ends, pages._offsets, strict=True
+                )
+                if start <= maddr < end
+            )
+            data[at : at + len(value)] = value
+    _, host = find_host(read_vmcore(BytesSource(bytes(data))))
+    return host
+
+
+def list_places() -> tuple[int, list[Maddr], int]:
+    """Machine addresses of domain_list and of each next_in_list, and the first pointer."""
+    with open_vmcore(SAMPLES / "xen-4.17-two-domus/vmcore") as vmcore:
+        _, host = find_host(vmcore)
+        assert host.space is not None
+        assert host.vmcoreinfo is not None
+        head = host.vmcoreinfo.symbol("domain_list")
+        offset = host.vmcoreinfo.offset("domain.next_in_list")
+        assert head is not None
+        assert offset is not None
+        nexts = [host.space.maddr(one.vaddr + offset) for one in host.domains]
+        return host.space.maddr(head), nexts, host.domains[0].vaddr
+
+
+def word(value: int) -> bytes:
+    return struct.pack("<Q", value)
+
+
+def test_damaged_domain_lists_end_with_a_reason() -> None:
+    head, nexts, first = list_places()
+    loop = damaged({nexts[1]: word(first)}).domain_list
+    assert [one.id for one in loop.domains] == [0, 1]
+    assert "leads back" in loop.trouble
+    wild = damaged({nexts[0]: word(0x4141414141414141)}).domain_list
+    assert len(wild.domains) == 1
+    assert "no struct domain" in wild.trouble
+    gone = damaged({nexts[2]: word(first + 0x4000_0000)}).domain_list
+    assert len(gone.domains) == 3
+    assert gone.trouble
+    itself = damaged({head: word(first), nexts[0]: word(first)}).domain_list
+    assert len(itself.domains) == 1
+
+
+@given(st.binary(min_size=8, max_size=64), st.integers(0, 2000))
+def test_garbage_in_struct_domain(garbage: bytes, at: int) -> None:
+    _, nexts, _ = list_places()
+    host = damaged({(nexts[0] & -PAGE) + at: garbage})
+    assert len(host.domains) <= 32_768
+    assert host.cpus
+    for domain in host.domains:
+        list(host.roots(domain))
+
+
+def test_finding_for_a_list_that_ends_early() -> None:
+    _, nexts, first = list_places()
+    data = damaged({nexts[1]: word(first)}).case.vmcore
+    found = [one.code for one in inspect_vmcore(data).findings]
+    assert "domain-list-damaged" in found
+
+
+# --- p2m, shared info -------------------------------------------------------------------------
+
+
+class Pages(NoPages):
+    """Memory of a few pages."""
+
+    def __init__(self, pages: dict[int, bytes]) -> None:
+        self.pages = pages
+
+    def stored(self) -> Any:
+        return [_extent(frame) for frame in sorted(self.pages)]
+
+    extents = stored
+
+    def is_present(self, maddr: int) -> bool:
+        return maddr // PAGE in self.pages
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        page = self.pages.get(maddr // PAGE, b"")
+        return page[maddr % PAGE : maddr % PAGE + size]
+
+
+def _extent(frame: int) -> Any:
+    from vmcoretool import Extent
+
+    return Extent(Maddr(frame * PAGE), Maddr(frame * PAGE + PAGE))
+
+
+@pytest.mark.parametrize(("size", "letter"), [(8, "Q"), (4, "I")])
+def test_p2m_tree(size: int, letter: str) -> None:
+    fan = PAGE // size
+    pages = {frame: bytearray(PAGE) for frame in (1, 2, 3)}
+    struct.pack_into(f"<{letter}", pages[1], 0, 2)
+    struct.pack_into(f"<{letter}", pages[2], size, 3)
+    struct.pack_into(f"<{letter}", pages[3], 5 * size, 0x777 | 1 << (8 * size - 1))
+    struct.pack_into(f"<{letter}", pages[3], 6 * size, (1 << 8 * size) - 1)
+    memory = PhysicalMemory(Pages({frame: bytes(page) for frame, page in pages.items()}))
+    shared = SharedInfo(Maddr(0), size, 1 << 20, 1, 0, 0, 0)
+    assert kinds_of(shared) == ("tree",)
+    assert to_mfn(memory, shared, fan + 5, "tree") == 0x777
+    assert to_mfn(memory, shared, fan + 6, "tree") is None
+    assert to_mfn(memory, shared, 1 << 20, "tree") is None
+    with pytest.raises(MemoryFault):
+        to_mfn(memory, shared._replace(frame_list_list=0x99), 0, "tree")
+
+
+@pytest.mark.parametrize("size", [8, 4])
+def test_shared_info_of_both_widths(size: int) -> None:
+    page = bytearray(PAGE)
+    clock, arch = (0xC00, 0xC10) if size == 8 else (0x900, 0x90C)
+    struct.pack_into("<3I", page, clock, 8, 1_795_000_000, 999_999_999)
+    struct.pack_into("<2Q" if size == 8 else "<2I", page, arch, 0x1000, 0x2222)
+    told = parse_shared_info(bytes(page), Maddr(0x5000))
+    assert told is not None
+    assert (told.word_size, told.max_pfn, told.frame_list_list) == (size, 0x1000, 0x2222)
+    struct.pack_into("<I", page, clock, 7)  # being written
+    assert parse_shared_info(bytes(page), Maddr(0)) is None
+    assert parse_shared_info(bytes(PAGE), Maddr(0)) is None
+    assert parse_shared_info(b"\xff" * PAGE, Maddr(0)) is None
+
+
+# --- Linux ------------------------------------------------------------------------------------
+
+
+def vmcoreinfo(text: str) -> Any:
+    note = Note(owner="VMCOREINFO", type=0, desc=text.encode(), offset=0, desc_offset=0)  # type: ignore[arg-type]
+    return parse_vmcoreinfo(note)
+
+
+def reader(blocks: dict[int, bytes]) -> Any:
+    def read(vaddr: int, size: int) -> bytes:
+        for start, block in blocks.items():
+            if start <= vaddr and vaddr + size <= start + len(block):
+                return block[vaddr - start : vaddr - start + size]
+        raise MemoryFault(Maddr(vaddr))
+
+    return read
+
+
+def test_byte_ring_of_before_3_5() -> None:
+    info = vmcoreinfo(
+        "SYMBOL(log_buf)=100\nSYMBOL(log_buf_len)=108\nSYMBOL(log_end)=10c\nSYMBOL(logged_chars)=110\n"
+    )
+    head = struct.pack("<QIII", 0x1000, 16, 21, 16)
+    blocks = {0x100: head, 0x1000: b"two\nthree\n<6>old"}
+    assert list(log_lines(info, reader(blocks))) == [b"<6>oldtwo", b"t"]
+    blocks[0x1000] = b"abc\n".ljust(16, b"\0")
+    blocks[0x100] = struct.pack("<QIII", 0x1000, 16, 4, 4)
+    assert list(log_lines(info, reader(blocks))) == [b"abc"]
+
+
+def test_records_of_3_5_to_5_9() -> None:
+    keys = "SYMBOL(log_buf)=100\nSYMBOL(log_buf_len)=108\nSYMBOL(log_first_idx)=10c\n"
+    keys += "SYMBOL(log_next_idx)=110\nSIZE(printk_log)=16\nOFFSET(printk_log.ts_nsec)=0\n"
+    keys += "OFFSET(printk_log.len)=8\nOFFSET(printk_log.text_len)=10\n"
+
+    def record(stamp: int, text: bytes) -> bytes:
+        length = 16 + len(text) + -len(text) % 8
+        return (struct.pack("<QHHHBB", stamp, length, len(text), 0, 0, 0) + text).ljust(
+            length, b"\0"
+        )
+
+    second = record(3_000_001_000, b"second\nline")
+    first = record(1_500_000, b"first")
+    data = (second.ljust(64, b"\0") + first + bytes(16)).ljust(128, b"\0")
+    blocks = {0x100: struct.pack("<QIII", 0x1000, 128, 64, len(second)), 0x1000: data}
+    assert list(log_lines(vmcoreinfo(keys), reader(blocks))) == [
+        b"[    0.001500] first",
+        b"[    3.000001] second",
+        b"[    3.000001] line",
+    ]
+    # a record of length 0 everywhere must not turn for ever
+    blocks[0x1000] = bytes(128)
+    assert list(log_lines(vmcoreinfo(keys), reader(blocks))) == []
+
+
+@given(st.binary(min_size=128, max_size=128), st.integers(0, 200), st.integers(0, 200))
+def test_garbage_records_end(data: bytes, first: int, following: int) -> None:
+    keys = "SYMBOL(log_buf)=100\nSYMBOL(log_buf_len)=108\nSYMBOL(log_first_idx)=10c\n"
+    keys += "SYMBOL(log_next_idx)=110\nSIZE(log)=16\nOFFSET(log.ts_nsec)=0\nOFFSET(log.len)=8\n"
+    keys += "OFFSET(log.text_len)=10\n"
+    blocks = {0x100: struct.pack("<QIII", 0x1000, 128, first, following), 0x1000: data}
+    assert len(list(log_lines(vmcoreinfo(keys), reader(blocks)))) < 2000
+
+
+def test_log_that_nothing_describes() -> None:
+    with pytest.raises(LogError, match="names no log"):
+        list(log_lines(vmcoreinfo("OSRELEASE=6.1\n"), reader({})))
+    with pytest.raises(LogError, match="lacks"):
+        list(log_lines(vmcoreinfo("SYMBOL(prb)=100\n"), reader({0x100: bytes(64)})))
+    with pytest.raises(LogError, match="not in the dump"):
+        list(log_lines(vmcoreinfo("SYMBOL(prb)=100\n"), reader({})))
+
+
+def note_page(release: str) -> bytes:
+    text = f"OSRELEASE={release}\nPAGESIZE=4096\n".encode()
+    header = struct.pack("<III", 11, len(text), 0) + b"VMCOREINFO\0\0"
+    return (header + text).ljust(PAGE, b"\0")
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_search_finds_whole_notes_only(*, backwards: bool) -> None:
+    pages = {
+        3: note_page("6.1"),
+        9: note_page("5.4")[:24].ljust(PAGE, b"\0"),  # a header without a text
+        20: b"x" * 100 + b"VMCOREINFO\0\0OSRELEASE=%s\n".ljust(PAGE - 100, b"\0"),
+        33: note_page("4.19"),
+    }
+    found = list(search_vmcoreinfo(PhysicalMemory(Pages(pages)), always, backwards=backwards))
+    releases = ["6.1", "4.19"]
+    assert [one.info.entries["OSRELEASE"] for one in found] == (
+        releases[::-1] if backwards else releases
+    )
+
+
+def always(done: int, total: int) -> bool:
+    return done <= total

@@ -1,0 +1,74 @@
+"""``vmcoretool cpus``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.output import complain, emit
+from vmcoretool.printable import printable
+from vmcoretool.render.json import cpu_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.host import Host
+    from vmcoretool.xen.cpus import CpuUse
+
+_IN_A_LINE = 4
+
+
+@click.command("cpus")
+@host_options
+def command(
+    vmcore: tuple[str, ...],
+    format_name: str | None,
+    xen_phys_start: int | None,
+    xen_syms: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Print what was saved of each CPU: registers, who was running, which CPU crashed."""
+
+    def answer(host: Host) -> int:
+        crashed = host.crash.cpu
+        if not host.cpus:
+            complain(f"{printable(vmcore[0])}: no note saved a CPU")
+        if as_json:
+            import json  # noqa: PLC0415 - only then
+
+            emit(json.dumps([_object(use, crashed) for use in host.cpus]))
+        else:
+            for use in host.cpus:
+                emit("\n".join(_lines(use, crashed, host.crash.cpu_basis)))
+            if crashed is None:
+                complain("nothing in the dump tells which CPU crashed")
+        return 0 if host.cpus else 1
+
+    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+
+
+def _registers(use: CpuUse) -> dict[str, int]:
+    state = use.state
+    control = {"cr0": state.cr0, "cr2": state.cr2, "cr3": state.cr3, "cr4": state.cr4}
+    return {**state.registers, **{key: word for key, word in control.items() if word is not None}}
+
+
+def _object(use: CpuUse, crashed: int | None) -> dict[str, Any]:
+    registers = {key: f"{word:#x}" for key, word in _registers(use).items()}
+    return {**cpu_object(use, crashed), "registers": registers}
+
+
+def _lines(use: CpuUse, crashed: int | None, basis: str) -> Iterator[str]:
+    mark = f"  CRASHED ({printable(basis)})" if use.state.cpu == crashed else ""
+    if not use.state.saved:
+        yield f"CPU {use.state.cpu}{mark}: not saved, it never answered"
+        return
+    yield f"CPU {use.state.cpu}{mark}"
+    yield f"  running        {use.context or 'unknown'}"
+    yield f"  address space  {use.address_space or 'unknown'}: {use.basis}"
+    words = [f" {name:>8} {word:016x}" for name, word in _registers(use).items()]
+    for start in range(0, len(words), _IN_A_LINE):
+        yield "".join(words[start : start + _IN_A_LINE])

@@ -1,0 +1,72 @@
+"""``vmcoretool dmesg``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.output import complain, emit
+from vmcoretool.errors import LogError
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from vmcoretool.host import Host
+
+
+@click.command("dmesg")
+@host_options
+@click.option("--domain", default=0, show_default=True, help="The PV domain whose log it is.")
+def command(
+    vmcore: tuple[str, ...],
+    format_name: str | None,
+    xen_phys_start: int | None,
+    xen_syms: str | None,
+    domain: int,
+    *,
+    as_json: bool,
+) -> int:
+    """Print the Linux log of dom0, or of PV domain N, with dmesg's time stamps."""
+    name = printable(vmcore[0])
+
+    def answer(host: Host) -> int:
+        try:
+            lines = _lines(host, domain)
+        except LogError as error:
+            complain(f"{name}: {printable(str(error))}")
+            return 1
+        if as_json:
+            import json  # noqa: PLC0415 - only then
+
+            emit(json.dumps(lines))
+        else:
+            emit("\n".join(lines))
+        return 0
+
+    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+
+
+def _lines(host: Host, number: int) -> list[str]:
+    domain = host.domain(number)
+    if domain is None:
+        known = ", ".join(str(one.id) for one in host.domains) or "none"
+        trouble = host.domain_list.trouble
+        raise LogError(f"no domain {number}; found: {known}{': ' * bool(trouble)}{trouble}")
+    if domain.type == "hvm":
+        raise LogError(
+            f"domain {number} is HVM or PVH: its page tables are not found without symbols"
+        )
+    info = host.case.vmcore.vmcoreinfo_linux if number == 0 else None
+    if info is None:
+        chosen, candidates = host.linux_vmcoreinfo(number)
+        if chosen is None:
+            found = (
+                f"{len(candidates)} of other domains or unknown owners" if candidates else "none"
+            )
+            raise LogError(
+                f"no VMCOREINFO of domain {number}'s Linux is in the dump's memory ({found}); "
+                "dumps made with -X or -d 1 and above leave guest memory out"
+            )
+        info = chosen.info
+    return [printable(line) for line in host.kernel_log(domain, info)]

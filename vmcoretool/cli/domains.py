@@ -1,0 +1,85 @@
+"""``vmcoretool domains``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.output import complain, emit
+from vmcoretool.errors import MemoryFault
+from vmcoretool.printable import printable
+from vmcoretool.render.json import domain_object
+
+if TYPE_CHECKING:
+    from vmcoretool.host import Host
+    from vmcoretool.xen.domains import Domain
+
+_MIB_SHIFT: Final = 8
+
+
+@click.command("domains")
+@host_options
+def command(
+    vmcore: tuple[str, ...],
+    format_name: str | None,
+    xen_phys_start: int | None,
+    xen_syms: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    """List every domain: id, type, memory, p2m list, virtual CPUs, its Linux release."""
+
+    def answer(host: Host) -> int:
+        found = host.domain_list
+        counts, doubt = _pages(host)
+        rows = [_row(host, domain, counts.get(domain.id)) for domain in found.domains]
+        if as_json:
+            import json  # noqa: PLC0415 - only then
+
+            emit(json.dumps(rows))
+        elif rows:
+            emit("  id type     memory  vcpus  max_pfn     p2m_mfn     Linux")
+            for row in rows:
+                emit(_line(row))
+        if found.trouble:
+            ending = "the list ended early" if rows else "no domain was found"
+            complain(f"{printable(vmcore[0])}: {ending}: {printable(found.trouble)}")
+        if doubt:
+            complain(f"memory was not counted: {printable(doubt)}")
+        check = host.dom0_p2m
+        if check and not check.agree:
+            complain(f"dom0's p2m_mfn differs from the crash note's ({check.note:#x})")
+        return int(bool(found.trouble) or bool(check and not check.agree))
+
+    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+
+
+def _pages(host: Host) -> tuple[dict[int, int], str]:
+    # machine pages each domain owns, or why they were not counted
+    if not host.domains or host.frames is None:
+        return {}, "no frame table was found" if host.domains else ""
+    ends = [extent.end for extent in host.memory.pages.extents()]
+    try:
+        return host.frames.count(max(ends, default=0) >> 12), ""
+    except MemoryFault as error:
+        return {}, f"the frame table is not in the dump ({error})"
+
+
+def _row(host: Host, domain: Domain, pages: int | None) -> dict[str, Any]:
+    kernel = host.kernel(domain) if domain.type == "pv" else None
+    return {
+        **domain_object(domain),
+        "memory_pages": pages,
+        "release": kernel.release if kernel else None,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    memory = "-" if row["memory_pages"] is None else f"{row['memory_pages'] >> _MIB_SHIFT} MiB"
+    pfn = "-" if row["max_pfn"] is None else f"{row['max_pfn']:#x}"
+    return (
+        f"{row['id']:>4} {row['type']:<7} {memory:>8} {row['vcpus'] or '-':>6}  {pfn:<11} "
+        f"{row['p2m_mfn'] or '-':<11} {row['release'] or '-'}"
+    )

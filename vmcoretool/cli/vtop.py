@@ -1,0 +1,109 @@
+"""``vmcoretool vtop``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vmcoretool.addresses import Vaddr
+from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
+from vmcoretool.errors import MemoryFault, TranslationFault
+from vmcoretool.paging.x86_64 import Translation, walk
+
+if TYPE_CHECKING:
+    from vmcoretool.cli.space import Space
+    from vmcoretool.host import Host
+
+
+@click.command("vtop")
+@host_options
+@click.argument("vaddr", callback=parse_address)
+@click.option(
+    "--space",
+    "name",
+    default="hypervisor",
+    show_default=True,
+    callback=check_space,
+    help="hypervisor, dom0, domN or cpuN.",
+)
+def command(
+    vmcore: tuple[str, ...],
+    format_name: str | None,
+    xen_phys_start: int | None,
+    xen_syms: str | None,
+    vaddr: int,
+    name: str,
+    *,
+    as_json: bool,
+) -> int:
+    """Translate a virtual address to a machine address, with every level of the walk."""
+    if name == MACHINE:
+        raise click.UsageError("a machine address needs no translation")
+
+    def answer(host: Host) -> int:
+        try:
+            spaces = find_spaces(host, name, vaddr)
+            space, done = translate(host, spaces, vaddr)
+        except TranslationFault as error:
+            complain(f"{vaddr:#x} in {name}: {error}")
+            return 1
+        except MemoryFault as error:
+            complain(f"{name}: the address {error.reason}")
+            return 1
+        if as_json:
+            import json  # noqa: PLC0415 - only then
+
+            emit(json.dumps(_object(host, name, space, done)))
+        else:
+            emit(f"{vaddr:#x} in {name}: from {space.root:#x}, {space.basis}")
+            for step in done.steps:
+                emit(f"  {step}")
+            size = f"{done.page_size >> 10} KiB"
+            emit(f"maddr {done.maddr:#x}, in a page of {size}{_there(host, done)}")
+        return 0
+
+    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+
+
+def translate(host: Host, spaces: list[Space], vaddr: int) -> tuple[Space, Translation]:
+    """The first walk that succeeds.
+
+    Raises:
+        TranslationFault: none does; the first one's fault.
+    """
+    fault: TranslationFault | None = None
+    for space in spaces:
+        try:
+            return space, walk(host.memory, space.root, Vaddr(vaddr))
+        except TranslationFault as error:
+            fault = fault or error
+    assert fault
+    raise fault
+
+
+def _there(host: Host, done: Translation) -> str:
+    return "" if host.memory.pages.is_present(done.maddr) else ", which is not in the dump"
+
+
+def _object(host: Host, name: str, space: Space, done: Translation) -> dict[str, object]:
+    return {
+        "space": name,
+        "vaddr": f"{done.vaddr:#x}",
+        "maddr": f"{done.maddr:#x}",
+        "page_size": done.page_size,
+        "present": host.memory.pages.is_present(done.maddr),
+        "root": f"{space.root:#x}",
+        "basis": space.basis,
+        "steps": [
+            {
+                "level": step.level,
+                "table": f"{step.table:#x}",
+                "slot": step.slot,
+                "entry": f"{step.entry:#x}",
+            }
+            for step in done.steps
+        ],
+    }

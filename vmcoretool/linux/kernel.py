@@ -1,0 +1,139 @@
+"""A Linux kernel seen through page tables: its release and build-id, without symbols.
+
+x86_64 Linux maps its image in the gigabyte from __START_KERNEL_map on
+(arch/x86/include/asm/page_64_types.h), KASLR included.  ``linux_banner`` and the section ``.notes``
+(include/asm-generic/vmlinux.lds.h) are read-only data there; the vDSO's own notes are too, so the
+kernel's build-id is the one that stands together with its Xen or Linux notes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
+from vmcoretool.errors import MemoryFault
+from vmcoretool.paging.x86_64 import NX, PAGE_SIZE_BIT, PRESENT, Run, frame, leaves, slot_of
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.memory import PhysicalMemory
+
+START_KERNEL_MAP: Final = Vaddr(0xFFFF_FFFF_8000_0000)
+SEARCH_LIMIT: Final = 64 * MIB
+_BANNER: Final = re.compile(rb"Linux version (\d[!-~]{0,63}) \(")
+MAX_MISSES: Final = 2560
+"""Absent pages after which the search ends: the dump was filtered."""
+_MARK: Final = b"Linux version "
+_BUILD_ID: Final = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
+_XEN_NOTE: Final = re.compile(rb"\x04\0\0\0.{4}[\0-\x20]\0\0\0Xen\0", re.DOTALL)
+_NEAR: Final = 1024
+_BLOCK: Final = 2 * MIB
+_OVERLAP: Final = 4096
+
+
+class Kernel(NamedTuple):
+    """A kernel image.
+
+    Attributes:
+        banner: the start of ``linux_banner``, printable.
+        release: as ``uname -r`` says.
+        build_id: lower-case hexadecimal, or None where its note is not in the dump.
+    """
+
+    banner: str
+    release: str
+    build_id: str | None
+
+
+def find_kernel(memory: PhysicalMemory, root: Maddr) -> Kernel | None:
+    """The kernel that a level 4 table maps, or None where it maps none or its banner is absent."""
+    banner: re.Match[bytes] | None = None
+    line = b""
+    build_id: str | None = None
+    for block in _image(memory, root):
+        at = block.find(_MARK)  # much faster than the pattern
+        while banner is None and at >= 0:
+            line = block[at : at + 80]
+            banner = _BANNER.match(line)
+            at = block.find(_MARK, at + 1)
+        build_id = build_id or _build_id(block)
+        if banner and build_id:
+            break
+    if banner is None:
+        return None
+    text = printable(line.split(b"\n")[0].split(b"\0")[0])
+    return Kernel(text, banner[1].decode("ascii"), build_id)
+
+
+def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[bytes]:
+    # Pieces of what is mapped, in the order of addresses, code last; neighbours overlap a little.
+    tail, end = b"", -1
+    room, misses = SEARCH_LIMIT, MAX_MISSES
+    for _, vaddr, entry in sorted(_blocks(memory, root)):
+        if room <= 0 or misses <= 0:
+            return
+        for run in _runs(memory, vaddr, entry):
+            at = 0
+            while at < run.size and room > 0 and misses > 0:
+                piece = memory.read_some(run.maddr + at, min(_BLOCK, run.size - at, room))
+                if piece:
+                    yield tail + piece if run.vaddr + at == end else piece
+                    tail, end = piece[-_OVERLAP:], run.vaddr + at + len(piece)
+                else:
+                    misses -= 1
+                step = len(piece) or PAGE_SIZE
+                at += step
+                room -= step
+
+
+def _blocks(memory: PhysicalMemory, root: Maddr) -> list[tuple[bool, int, int]]:
+    # (code, vaddr, level 2 entry) of each 2 MiB that is mapped in the kernel image's gigabyte
+    found: list[tuple[bool, int, int]] = []
+    try:
+        table = root
+        for level in (4, 3):
+            entry = memory.read_u64(Maddr(table + 8 * slot_of(START_KERNEL_MAP, level)))
+            if not entry & PRESENT or entry & PAGE_SIZE_BIT:
+                return found
+            table = frame(entry)
+        entries = memory.read_table(table)
+    except MemoryFault:
+        return found
+    for slot, entry in enumerate(entries):
+        if entry & PRESENT:
+            code = not entry & NX and _first_is_code(memory, entry)
+            found.append((code, START_KERNEL_MAP + slot * _BLOCK, entry))
+    return found
+
+
+def _first_is_code(memory: PhysicalMemory, entry: int) -> bool:
+    if entry & PAGE_SIZE_BIT:
+        return True
+    try:
+        first = memory.read_u64(frame(entry))
+    except MemoryFault:
+        return False
+    return bool(first & PRESENT and not first & NX)
+
+
+def _runs(memory: PhysicalMemory, vaddr: int, entry: int) -> list[Run]:
+    if entry & PAGE_SIZE_BIT:
+        return [Run(Vaddr(vaddr), Maddr(frame(entry) & -_BLOCK), _BLOCK)]
+    try:
+        return list(leaves(memory, frame(entry), 1, Vaddr(vaddr)).runs)
+    except MemoryFault:
+        return []
+
+
+def _build_id(block: bytes) -> str | None:
+    at = block.find(_BUILD_ID)
+    while at >= 0:
+        desc = block[at + 16 : at + 36]
+        around = block[max(at - _NEAR, 0) : at + _NEAR]
+        if len(desc) == 20 and any(desc) and _XEN_NOTE.search(around):
+            return desc.hex()
+        at = block.find(_BUILD_ID, at + 1)
+    return None

@@ -1,0 +1,116 @@
+"""What each CPU was doing when it was saved, as far as the dump proves it."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from vmcoretool.errors import MemoryFault
+from vmcoretool.paging.x86_64 import frame
+from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START, PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from vmcoretool.addresses import Maddr
+    from vmcoretool.notes.registers import CpuState
+    from vmcoretool.xen.domains import Domain
+    from vmcoretool.xen.frame_table import FrameTable
+    from vmcoretool.xen.image import Image
+    from vmcoretool.xen.space import XenSpace
+
+Context = Literal["hypervisor", "guest-kernel", "guest-user"]
+STRUCT_VCPU: Final = 4096
+"""What is looked at of ``struct vcpu``: less than a page in all versions."""
+_LOWER_HALF: Final = 1 << 47
+_VCPUS_ASKED: Final = 512
+
+
+class CpuUse(NamedTuple):
+    """One CPU.
+
+    Attributes:
+        state: what was saved of it.
+        context: where its instruction pointer lies, or None where it was not saved.
+        address_space: whose tables its cr3 names: "idle", "domain N", or None where nothing tells.
+        basis: how the address space was told, or why it was not.
+    """
+
+    state: CpuState
+    context: Context | None
+    address_space: str | None
+    basis: str
+
+
+def find_uses(
+    states: Sequence[CpuState],
+    space: XenSpace,
+    idle_tables: Collection[Maddr],
+    frames: FrameTable | None,
+    domains: Sequence[Domain],
+) -> tuple[CpuUse, ...]:
+    """What each CPU was doing.
+
+    Args:
+        states: from the notes.
+        space: the hypervisor's memory.
+        idle_tables: machine addresses of idle page tables.
+        frames: tells whose page a table is.
+        domains: those that were found; their virtual CPUs name tables that nobody owns.
+    """
+    contexts = [_context(state, space.image) for state in states]
+    tables = _vcpu_tables(space, domains)
+    return tuple(
+        CpuUse(state, context, *_address_space(state, idle_tables, frames, domains, tables))
+        for state, context in zip(states, contexts, strict=True)
+    )
+
+
+def _address_space(
+    state: CpuState,
+    idle_tables: Collection[Maddr],
+    frames: FrameTable | None,
+    domains: Sequence[Domain],
+    tables: Mapping[int, tuple[int, int]],
+) -> tuple[str | None, str]:
+    if not state.cr3:
+        return None, "no cr3 was saved"
+    root = frame(state.cr3)
+    if root in idle_tables:
+        return "idle", f"cr3 is the idle page table {root:#x}"
+    try:
+        owner = frames.owner(root) if frames else None
+    except MemoryFault:
+        owner = None
+    if owner is not None:
+        kind = next((one.type for one in domains if one.id == owner), "unknown")
+        return f"domain {owner}", f"{root:#x} is a page of that {kind} domain"
+    if root in tables:
+        domain, vcpu = tables[root]
+        return f"domain {domain}", f"{root:#x} is named in struct vcpu of its vcpu {vcpu}"
+    return None, f"no known domain owns or names the table {root:#x}"
+
+
+def _vcpu_tables(space: XenSpace, domains: Sequence[Domain]) -> dict[int, tuple[int, int]]:
+    # Pages that struct vcpu names as an address, with flags or without: among them, of an HVM
+    # guest, the monitor table, which has no owner.
+    found: dict[int, tuple[int, int]] = {}
+    for domain in domains:
+        for vcpu in domain.vcpus[:_VCPUS_ASKED]:
+            try:
+                raw = space.read(vcpu.vaddr, STRUCT_VCPU)
+            except MemoryFault:
+                continue
+            for (word,) in struct.iter_unpack("<Q", raw):
+                if PAGE <= word < 1 << 52:
+                    found.setdefault(frame(word), (domain.id, vcpu.vcpu))
+    return found
+
+
+def _context(state: CpuState, image: Image) -> Context | None:
+    rip = state.registers.get("rip")
+    if rip is None or not state.saved:
+        return None
+    if image.maddr_of(rip) is not None or HYPERVISOR_START <= rip < HYPERVISOR_END:
+        return "hypervisor"
+    return "guest-user" if rip < _LOWER_HALF else "guest-kernel"

@@ -1,0 +1,107 @@
+"""What the console's last lines say of the crash, and its first ones of the start.
+
+The texts are those of xen/drivers/char/console.c (``panic``), xen/common/shutdown.c
+(``hwdom_shutdown``), xen/common/keyhandler.c and xen/arch/x86/machine_kexec.c; their wording
+changed little since 3.0.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PREFIX: Final = b"(XEN) "
+# console_timestamps=: "[2026-11-24 03:46:00] ", "[2026-11-24 03:46:00.123] ", "[   12.345678] "
+_STAMP: Final = re.compile(rb"\[[ 0-9:.\-]{5,30}\] ")
+_PANIC: Final = re.compile(rb"Panic on CPU (\d{1,5}):")
+_IMAGE: Final = re.compile(rb"Executing (?:kexec|crash) image on cpu ?(\d{1,5})")
+_HEADLINES: Final = (
+    re.compile(rb"(?:Hardware )?Dom(?:ain )?0 crashed"),
+    re.compile(rb"'C' pressed -> triggering crash ?dump"),
+)
+_RIP: Final = re.compile(rb"(?:RIP|EIP): +[0-9a-f]{4}:\[<([0-9a-f]{8,16})>\]")
+_STARS: Final = b"*****"
+_COMMAND_LINE: Final = b"Command line: "
+_MESSAGE_LINES: Final = 8
+_LIMIT: Final = 400
+
+
+class CrashText(NamedTuple):
+    """What the console tells of the crash; what it does not tell is None.
+
+    Attributes:
+        panic: the headline, without the prefix of Xen's lines.
+        cpu: the CPU that crashed the host.
+        cpu_basis: the line that says so.
+        command_line: of the hypervisor.
+        rip: where the hypervisor faulted, by the last registers it printed before it panicked.
+    """
+
+    panic: bytes | None = None
+    cpu: int | None = None
+    cpu_basis: str = ""
+    command_line: bytes | None = None
+    rip: int | None = None
+
+
+def read_crash_text(lines: Sequence[bytes]) -> CrashText:
+    """Find the headline, the CPU and the command line.
+
+    Args:
+        lines: of the console, oldest first.
+    """
+    own = [_own(line) for line in lines]
+    panic: bytes | None = None
+    cpu: int | None = None
+    basis = ""
+    rip: int | None = None
+    printed: int | None = None
+    for number, line in enumerate(own):
+        if line is None:
+            continue
+        found = _PANIC.match(line)
+        if found:
+            panic = _message(own[number + 1 :]) or line
+            rip = printed
+            cpu, basis = int(found[1]), line.decode("ascii", "replace")
+        elif any(pattern.match(line) for pattern in _HEADLINES):
+            panic, rip = line[:_LIMIT], None
+        where = _RIP.match(line)
+        printed = int(where[1], 16) if where else printed
+        said = _IMAGE.search(line)
+        if said:
+            cpu, basis = int(said[1]), said[0].decode("ascii")
+            panic = panic or line[:_LIMIT]
+    return CrashText(panic, cpu, basis, _command_line(own), rip)
+
+
+def _own(line: bytes) -> bytes | None:
+    # what Xen itself said in a line, without prefix and time; None for a guest's line
+    if not line.startswith(_PREFIX):
+        return None
+    text = line[len(_PREFIX) :]
+    stamp = _STAMP.match(text)
+    return text[stamp.end() :] if stamp else text
+
+
+def _message(lines: Iterable[bytes | None]) -> bytes:
+    # the lines up to the closing row of stars
+    parts: list[bytes] = []
+    for line in lines:
+        if line is None:
+            continue
+        if line.startswith(_STARS) or len(parts) == _MESSAGE_LINES:
+            break
+        if line.strip():
+            parts.append(line.strip())
+    return b" ".join(parts)[:_LIMIT]
+
+
+def _command_line(lines: Iterable[bytes | None]) -> bytes | None:
+    for line in lines:
+        if line is not None and line.startswith(_COMMAND_LINE):
+            return line[len(_COMMAND_LINE) :]
+    return None

@@ -1,0 +1,243 @@
+"""The domains of a host, from ``domain_list`` and each one's shared info page.
+
+VMCOREINFO_XEN (3.3 and later) has ``SYMBOL(domain_list)``, ``SIZE(domain)`` and the offsets of
+``domain_id`` and ``next_in_list``; everything else in ``struct domain`` moves between versions.
+What is needed of it is found by what it points to: the shared info page by the public ABI of
+its arch part (xen/include/public/xen.h and arch-x86/xen.h)::
+
+              64-bit guest   32-bit guest
+    wc_version     0xC00        0x900     even; then wc_sec, wc_nsec
+    max_pfn        0xC10        0x90C     one word each from here on
+    pfn_to_mfn_frame_list_list, nmi_reason, p2m_cr3, p2m_vaddr, p2m_generation
+
+and a ``struct vcpu`` by its own number in its first word and its domain's address soon after.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vmcoretool.addresses import Maddr, Mfn
+from vmcoretool.errors import MemoryFault
+from vmcoretool.xen.frame_table import owned
+from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START, PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.notes.vmcoreinfo import VmcoreInfo
+    from vmcoretool.xen.frame_table import FrameTable
+    from vmcoretool.xen.space import XenSpace
+
+MAX_DOMAINS: Final = 32_768
+"""DOMID_FIRST_RESERVED is 0x7FF0 (xen/include/public/xen.h)."""
+MAX_VCPUS: Final = 8192
+MAX_STRUCT: Final = 16_384
+_SHARED_INFO: Final = {8: (0xC00, 0xC10, "<6Q"), 4: (0x900, 0x90C, "<6I")}
+_NANOSECONDS: Final = 1_000_000_000
+_VCPU_HEAD: Final = 64
+_MAX_FRAME: Final = 1 << 40
+
+
+class SharedInfo(NamedTuple):
+    """What a guest shares with the hypervisor; a word that is not set is 0.
+
+    Attributes:
+        maddr: of the page.
+        word_size: the guest's, 8 or 4 bytes.
+        max_pfn: how many pseudo-physical pages the guest says it has.
+        frame_list_list: mfn of the top of its p2m tree; all ones: it keeps none.
+        p2m_cr3: cr3 of the tables through which ``p2m_vaddr`` is read.
+        p2m_vaddr: guest virtual address of the linear p2m list.
+        p2m_generation: counts changes of the list; odd while one goes on.
+    """
+
+    maddr: Maddr
+    word_size: int
+    max_pfn: int
+    frame_list_list: int
+    p2m_cr3: int
+    p2m_vaddr: int
+    p2m_generation: int
+
+
+class Vcpu(NamedTuple):
+    """A virtual CPU: its number, its ``struct vcpu``, and the CPU it ran on last."""
+
+    vcpu: int
+    vaddr: int
+    processor: int
+
+
+class Domain(NamedTuple):
+    """One domain.
+
+    Attributes:
+        id: domain id.
+        vaddr: hypervisor virtual address of its ``struct domain``.
+        type: "pv", "hvm" (also PVH: without symbols the dump does not tell) or "unknown".
+        shared_info: of its shared info page, or None where none was found.
+        vcpus: the virtual CPUs that were found.
+        basis: how the type was told.
+    """
+
+    id: int
+    vaddr: int
+    type: str
+    shared_info: SharedInfo | None
+    vcpus: tuple[Vcpu, ...]
+    basis: str
+
+    @property
+    def p2m_mfn(self) -> Mfn | None:
+        """Top of the p2m tree, as crash's --p2m_mfn wants it; None where there is none."""
+        shared = self.shared_info
+        if shared is None or not 0 < shared.frame_list_list < _MAX_FRAME:
+            return None
+        return Mfn(shared.frame_list_list)
+
+
+class DomainList(NamedTuple):
+    """The domains in the list's order, and why it ended early, or ""."""
+
+    domains: tuple[Domain, ...]
+    trouble: str
+
+
+def find_domains(space: XenSpace, info: VmcoreInfo, frames: FrameTable | None) -> DomainList:
+    """Walk the list; damage ends it with a reason, never with an endless loop.
+
+    Args:
+        space: the hypervisor's memory.
+        info: VMCOREINFO_XEN.
+        frames: tells whose page is whose; it learns of every domain found.
+    """
+    head = info.symbol("domain_list")
+    id_at, next_at = info.offset("domain.domain_id"), info.offset("domain.next_in_list")
+    size = info.size("domain")
+    if head is None or id_at is None or next_at is None or size is None:
+        return DomainList((), "VMCOREINFO_XEN does not describe the domain list")
+    size = min(size, MAX_STRUCT)
+    if max(id_at + 2, next_at + 8) > size:
+        return DomainList((), "VMCOREINFO_XEN's offsets lie outside struct domain")
+    found: list[Domain] = []
+    seen: set[int] = set()
+    trouble = ""
+    at = head
+    try:
+        pointer = space.number(at)
+        while pointer and not trouble:
+            if pointer in seen:
+                trouble = f"the list leads back to {pointer:#x}"
+            elif not _is_pointer(pointer) or len(found) >= MAX_DOMAINS:
+                trouble = f"{pointer:#x} is no struct domain"
+            else:
+                seen.add(pointer)
+                raw = space.read(pointer, size)
+                domain_id = int.from_bytes(raw[id_at : id_at + 2], "little")
+                if frames:
+                    frames.know(pointer, domain_id)
+                found.append(_domain(space, pointer, domain_id, raw, frames))
+                pointer = int.from_bytes(raw[next_at : next_at + 8], "little")
+    except MemoryFault as error:
+        trouble = str(error)
+    return DomainList(tuple(found), trouble)
+
+
+def _is_pointer(value: int) -> bool:
+    return HYPERVISOR_START <= value < HYPERVISOR_END and not value % 8
+
+
+def _domain(
+    space: XenSpace, vaddr: int, domain_id: int, raw: bytes, frames: FrameTable | None
+) -> Domain:
+    shared = next(_shared_infos(space, domain_id, raw, frames), None)
+    vcpus = _vcpus(space, vaddr, raw)
+    if shared is None:
+        return Domain(domain_id, vaddr, "unknown", None, vcpus, "no shared info page was found")
+    if shared.max_pfn or shared.frame_list_list or shared.p2m_cr3:
+        basis = f"its shared info page {shared.maddr:#x} describes a p2m list"
+        return Domain(domain_id, vaddr, "pv", shared, vcpus, basis)
+    basis = f"its shared info page {shared.maddr:#x} describes no p2m list"
+    return Domain(domain_id, vaddr, "hvm", shared, vcpus, basis)
+
+
+def _shared_infos(
+    space: XenSpace, domain_id: int, raw: bytes, frames: FrameTable | None
+) -> Iterator[SharedInfo]:
+    for (pointer,) in struct.iter_unpack("<Q", raw[: len(raw) & -8]):
+        if pointer % PAGE or not _is_pointer(pointer):
+            continue
+        try:
+            maddr = space.maddr(pointer)
+            page = space.memory.read(maddr, PAGE)
+        except MemoryFault:
+            continue
+        shared = parse_shared_info(page, maddr)
+        # shared with the guest, so it is the guest's; a table that does not say decides nothing
+        if shared and owned(frames, [maddr], domain_id) is not False:
+            yield shared
+
+
+def parse_shared_info(page: bytes, maddr: Maddr) -> SharedInfo | None:
+    """What a page says if it is a shared info page, else None.
+
+    Its wall clock has been set, its frame numbers are such, and no other word is wild.
+    """
+    for word_size, (clock_at, arch_at, layout) in _SHARED_INFO.items():
+        version, seconds, nanoseconds = struct.unpack_from("<3I", page, clock_at)
+        max_pfn, top, _, p2m_cr3, p2m_vaddr, generation = struct.unpack_from(layout, page, arch_at)
+        clock = version and not version % 2 and seconds and nanoseconds < _NANOSECONDS
+        all_ones = (1 << 8 * word_size) - 1
+        if clock and max_pfn < _MAX_FRAME and (top < _MAX_FRAME or top == all_ones):
+            return SharedInfo(maddr, word_size, max_pfn, top, p2m_cr3, p2m_vaddr, generation)
+    return None
+
+
+def _vcpus(space: XenSpace, domain: int, raw: bytes) -> tuple[Vcpu, ...]:
+    # struct domain holds an array of pointers (up to 3.4) or a pointer to one (4.0 and later)
+    words = [word for (word,) in struct.iter_unpack("<Q", raw[: len(raw) & -8])]
+    for index, word in enumerate(words):
+        if word == domain or not _is_pointer(word):
+            continue
+        try:
+            first = _vcpu(space, domain, word, 0)
+            if first:
+                rest = words[index + 1 : index + MAX_VCPUS]
+                return _numbered(space, domain, [word, *rest])
+            pointer = space.number(word)
+            if _is_pointer(pointer) and pointer != domain and _vcpu(space, domain, pointer, 0):
+                return _numbered(space, domain, _pointers(space, word))
+        except MemoryFault:
+            continue
+    return ()
+
+
+def _pointers(space: XenSpace, vaddr: int) -> Iterator[int]:
+    for index in range(MAX_VCPUS):
+        yield space.number(vaddr + 8 * index)
+
+
+def _numbered(
+    space: XenSpace, domain: int, pointers: Iterator[int] | list[int]
+) -> tuple[Vcpu, ...]:
+    found: list[Vcpu] = []
+    try:
+        for number, pointer in enumerate(pointers):
+            vcpu = _vcpu(space, domain, pointer, number) if _is_pointer(pointer) else None
+            if vcpu is None:
+                break
+            found.append(vcpu)
+    except MemoryFault:
+        pass  # what follows is not in the dump
+    return tuple(found)
+
+
+def _vcpu(space: XenSpace, domain: int, pointer: int, number: int) -> Vcpu | None:
+    # struct vcpu: vcpu_id, processor, vcpu_info, domain in all versions (xen/include/xen/sched.h)
+    head = space.read(pointer, _VCPU_HEAD)
+    vcpu_id, processor = struct.unpack_from("<2I", head)
+    if vcpu_id != number or struct.pack("<Q", domain) not in head[8:]:
+        return None
+    return Vcpu(number, pointer, processor)
