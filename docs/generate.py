@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from vmcoretool.containers import built_in_formats
 from vmcoretool.containers.recognised import RECOGNISED
+from vmcoretool.crash_versions import NEWEST_KNOWN, NO_PANIC_TASK, REQUIREMENTS, dotted
+from vmcoretool.error_causes import causes_of
+from vmcoretool.error_texts import ERROR_TEXTS
 from vmcoretool.evidence import SOURCES
 from vmcoretool.findings import CODES
 from vmcoretool.unwrap import LAYERS
@@ -90,7 +93,49 @@ def evidence() -> str:
     )
 
 
-PAGES = {"findings.md": findings, "formats.md": formats, "evidence.md": evidence}
+def errors() -> str:
+    newest = dotted(NEWEST_KNOWN)
+    releases = table(
+        ("Xen", "crash", "an older crash ends with", "followed by"),
+        [
+            (
+                f"{dotted(row.xen)} and later",
+                f"none up to {newest}" if row.crash is None else f"{dotted(row.crash)} and later",
+                f"`{row.error}`",
+                row.citation,
+            )
+            for row in REQUIREMENTS
+        ],
+    )
+    texts = table(
+        ("program", "text", "meaning", "causes and cures"),
+        [
+            (
+                row.program,
+                "<br>".join(f"`{text}`" for text in row.texts),
+                row.meaning,
+                "<br>".join(f"{cause.text} {cause.cure}" for cause in causes_of(row)),
+            )
+            for row in ERROR_TEXTS
+        ],
+    )
+    return (
+        f"# Errors of crash and makedumpfile\n\n{_MADE}\n"
+        '`vmcoretool explain "TEXT" VMCORE` finds the row and says which cause applies to a dump.\n'
+        "\n"
+        f"{texts}\n## Which crash opens which Xen\n\n{releases}\n"
+        "A Linux in a Xen host's dump that did not panic itself - dom0 after a panic of the\n"
+        f"hypervisor, any other guest - opens only before crash {dotted(NO_PANIC_TASK.since)};\n"
+        f"since then it ends with `{NO_PANIC_TASK.error}`\n({NO_PANIC_TASK.citation}).\n"
+    )
+
+
+PAGES = {
+    "findings.md": findings,
+    "formats.md": formats,
+    "evidence.md": evidence,
+    "errors.md": errors,
+}
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from vmcoretool.evidence.weigh import Verdict
 from vmcoretool.findings import Finding
 from vmcoretool.identity import IdlePageTable, XenIdentity
 from vmcoretool.inspection import Inspection, inspect_vmcore
+from vmcoretool.namelists.places import Places
 from vmcoretool.notes.crash_info import CrashInfo
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.registers import CpuState
@@ -62,6 +63,7 @@ __all__ = [
     "MissingSymbolError",
     "NamelistError",
     "Note",
+    "Places",
     "Silence",
     "TranslationFault",
     "TruncatedError",

@@ -1,4 +1,4 @@
-"""The exact ``crash`` command lines: what to type, and what is still missing.
+"""The exact ``crash`` command lines: what to type, whether it will open, and what is missing.
 
 crash's rules are those of its netdump.c and xen_hyper.c, unchanged from 7.0.4 to 9.0: the
 CRASH_INFO note is found by type alone and its words are counted, xen_phys_start is the last but
@@ -11,19 +11,27 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool.containers.api import EM_386
-from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO
+from vmcoretool.crash_caveats import (
+    address_caveats,
+    build_id_note,
+    dump_caveats,
+    dwarf_caveats,
+    linux_caveats,
+    release_caveats,
+)
+from vmcoretool.namelist_advice import Caveat, hypervisor_package, namelist_caveats
 from vmcoretool.printable import printable
+from vmcoretool.selection import DOM0, HYPERVISOR, session_of
+from vmcoretool.situation import VMLINUX, learnt_by_crash
 
 if TYPE_CHECKING:
-    from vmcoretool.evidence.weigh import Verdict
-    from vmcoretool.vmcore import Vmcore
+    from vmcoretool.situation import Situation
+    from vmcoretool.xen.domains import Domain
 
 XEN_SYMS: Final = "xen-syms"
-VMLINUX: Final = "vmlinux"
-_CRASH_WORDS: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,7 @@ class CrashCommand:
 
     Attributes:
         target: "hypervisor", "dom0" or "domN".
+        purpose: what one sees in it.
         argv: the arguments, ready for exec.
         ready: whether it would open as it stands.
         requires_option: crash would not learn the right address from this dump by itself.
@@ -39,6 +48,7 @@ class CrashCommand:
     """
 
     target: str
+    purpose: str
     argv: tuple[str, ...]
     ready: bool
     requires_option: bool
@@ -50,7 +60,12 @@ class CrashCommand:
 
     def display(self) -> str:
         r"""The command for a terminal: control characters appear as in bash's ``$'\n'``."""
-        return " ".join(_display(word) for word in self.argv)
+        return display(self.argv)
+
+
+def display(argv: tuple[str, ...]) -> str:
+    r"""Arguments for a terminal: control characters appear as in bash's ``$'\n'``."""
+    return " ".join(_display(word) for word in argv)
 
 
 def _display(word: str) -> str:
@@ -60,130 +75,112 @@ def _display(word: str) -> str:
     return f"$'{escaped}'"
 
 
-def file_argument(path: str) -> str:
-    """``path`` as an argument that cannot be taken for an option."""
-    return f"./{path}" if path.startswith("-") else path
+def suggest(situation: Situation) -> tuple[CrashCommand, ...]:
+    """The commands for the hypervisor, dom0, and each PV domain beside it."""
+    common = (*address_caveats(situation), *dump_caveats(situation))
+    found = [_hypervisor(situation, common), _dom0(situation, common)]
+    found += [
+        _guest(situation, domain, common)
+        for domain in situation.host.domains
+        if domain.id and domain.type == "pv"
+    ]
+    return tuple(found)
 
 
-def learnt_by_crash(vmcore: Vmcore) -> tuple[int, int]:
-    """xen_phys_start and p2m frame that crash takes from the notes by itself; 0 for none."""
-    width = 4 if vmcore.architecture == "i386" else 8
-    order: Literal["little", "big"] = vmcore.container.machine.byte_order
-    start = p2m = 0
-    for note in vmcore.notes:
-        count = len(note.desc) // width
-        if note.type != XEN_ELFNOTE_CRASH_INFO or not count:
-            continue
-        words = [
-            int.from_bytes(note.desc[at * width : (at + 1) * width], order)
-            for at in (count - 2, count - 1)
-            if at >= 0
-        ]
-        if count > _CRASH_WORDS:
-            start = start or words[0]
-        p2m = p2m or words[-1]
-    return start, p2m
+def without_command(domains: tuple[Domain, ...]) -> tuple[Domain, ...]:
+    """The domains that no crash can open from a host's dump."""
+    return tuple(one for one in domains if one.type != "pv")
 
 
-def suggest(
-    vmcore: Vmcore, verdict: Verdict, *, xen_syms: str | None, vmlinux: str | None
-) -> tuple[CrashCommand, ...]:
-    """The commands for the hypervisor and dom0.
-
-    Args:
-        vmcore: the dump.
-        verdict: decides the address.
-        xen_syms: the hypervisor's namelist as the user named it, or None for a placeholder.
-        vmlinux: dom0's, likewise.
-    """
-    option: tuple[str, ...] = ()
-    if verdict.xen_phys_start is not None:
-        option = ("--xen_phys_start", f"{verdict.xen_phys_start:#x}")
-    stream = vmcore.paths[0] == "-"
-    text = vmcore.container.format == "readelf-text"
-    targets = ("VMCORE",) if stream or text else tuple(map(file_argument, vmcore.paths))
-    common = _address_caveats(verdict)
-    if stream:
-        common += ("crash cannot read a stream: save it to a file first",)
-    if text:
-        common += ("VMCORE stands for the dump that this text is about",)
-    elif not vmcore.container.complete:
-        common += ("the dump is cut short: crash may stop at a missing page",)
-    return (
-        _hypervisor(vmcore, verdict, option, (xen_syms, targets), common),
-        _dom0(vmcore, option, (vmlinux, targets), common),
-    )
-
-
-def _hypervisor(
-    vmcore: Vmcore,
-    verdict: Verdict,
-    option: tuple[str, ...],
-    files: tuple[str | None, tuple[str, ...]],
-    common: tuple[str, ...],
+def _command(  # noqa: PLR0913 - a command's parts
+    situation: Situation,
+    target: str,
+    purpose: str,
+    argv: tuple[str, ...],
+    caveats: tuple[Caveat, ...],
+    *,
+    required: bool,
 ) -> CrashCommand:
-    namelist, targets = files
-    caveats = list(common)
-    hyper: tuple[str, ...] = ()
-    if namelist is None:
-        caveats.append(
-            "xen-syms stands for the symbol file of this very build of Xen, with DWARF: "
-            "give it with --xen-syms PATH"
-        )
-    else:
-        caveats.append(f"{printable(namelist)} was not compared with the dump")
-        if not namelist.rpartition("/")[2].startswith(XEN_SYMS):
-            hyper = ("--hyper",)
-    if vmcore.architecture == "i386":
-        caveats.append("a 32-bit hypervisor needs a crash built for 32-bit x86")
-    learnt, _ = learnt_by_crash(vmcore)
-    needed = verdict.status != "not-relocatable" and learnt != verdict.xen_phys_start
     return CrashCommand(
-        target="hypervisor",
-        argv=("crash", *option, *hyper, file_argument(namelist or XEN_SYMS), *targets),
-        ready=False,
-        requires_option=needed,
-        caveats=tuple(caveats),
+        target=target,
+        purpose=purpose,
+        argv=("crash", *situation.option, *argv, *situation.dumps),
+        ready=not any(one.blocks for one in caveats),
+        requires_option=required,
+        caveats=tuple(one.text for one in caveats),
     )
 
 
-def _dom0(
-    vmcore: Vmcore,
-    option: tuple[str, ...],
-    files: tuple[str | None, tuple[str, ...]],
-    common: tuple[str, ...],
-) -> CrashCommand:
-    namelist, targets = files
+def _hypervisor(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
+    vmcore, verdict = situation.vmcore, situation.verdict
+    version = situation.xen.version
     caveats = list(common)
-    info = vmcore.crash_info
-    p2m = info.dom0_p2m_mfn if info else None
-    _, learnt = learnt_by_crash(vmcore)
-    if namelist is None:
-        caveats.append(
-            "vmlinux stands for the debug image of dom0's kernel: give it with --vmlinux PATH"
-        )
-    else:
-        caveats.append(f"{printable(namelist)} was not compared with the dump")
-    if p2m is None:
-        caveats.append("the notes do not tell dom0's p2m tree, which crash needs as --p2m_mfn")
-    if info and info.word_size == 8 and vmcore.container.machine.e_machine == EM_386:
-        caveats.append("a 32-bit dom0 on a 64-bit Xen: no crash can use these notes for it")
-    needed = p2m is None or p2m != learnt
-    p2m_option = ("--p2m_mfn", f"{p2m:#x}") if needed and p2m is not None else ()
-    return CrashCommand(
-        target="dom0",
-        argv=("crash", *option, *p2m_option, file_argument(namelist or VMLINUX), *targets),
-        ready=False,
-        requires_option=needed,
-        caveats=tuple(caveats),
-    )
-
-
-def _address_caveats(verdict: Verdict) -> tuple[str, ...]:
-    if verdict.status == "unknown":
-        return ("the hypervisor's address is unknown: crash cannot open it like this",)
-    if verdict.status == "disputed" and verdict.xen_phys_start is None:
-        return ("two addresses contradict each other: see the evidence before choosing one",)
     if verdict.status == "reported":
-        return ("the address is only recorded, nothing in this dump proves it",)
-    return ()
+        caveats.append(Caveat("the address is only recorded, nothing in this dump proves it"))
+    if vmcore.architecture == "i386":
+        caveats.append(Caveat("a 32-bit hypervisor needs a crash built for 32-bit x86"))
+    caveats += namelist_caveats(
+        situation.selection,
+        HYPERVISOR,
+        f"{XEN_SYMS} stands for the symbol file of this very build of Xen"
+        f"{build_id_note(situation.xen.build_id)}, with DWARF; give it with --xen-syms PATH; it "
+        f"comes from {hypervisor_package(situation.xen)}",
+    )
+    if version:
+        caveats += release_caveats(situation)
+    caveats += dwarf_caveats(situation, HYPERVISOR)
+    files = situation.namelists(HYPERVISOR, XEN_SYMS)
+    named = files[0].rpartition("/")[2].startswith(XEN_SYMS)
+    learnt, _ = learnt_by_crash(vmcore)
+    return _command(
+        situation,
+        HYPERVISOR,
+        "Xen itself: its log, domains, virtual CPUs, stacks",
+        (*(() if named else ("--hyper",)), *files),
+        tuple(caveats),
+        required=verdict.status != "not-relocatable" and learnt != verdict.xen_phys_start,
+    )
+
+
+def _dom0(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
+    vmcore, host = situation.vmcore, situation.host
+    info = vmcore.crash_info
+    domain = host.domain(0)
+    noted = info.dom0_p2m_mfn if info else None
+    p2m = (domain.p2m_mfn if domain else None) or noted
+    caveats = list(common)
+    caveats += linux_caveats(situation, DOM0, domain)
+    if domain and domain.type == "hvm":
+        caveats.append(Caveat("dom0 is a PVH domain: crash cannot follow its memory"))
+    elif p2m is None:
+        caveats.append(Caveat("neither notes nor memory tell dom0's p2m tree"))
+    if info and info.word_size == 8 and vmcore.container.machine.e_machine == EM_386:
+        caveats.append(Caveat("a 32-bit dom0 on a 64-bit Xen: no crash can use these notes for it"))
+    _, learnt = learnt_by_crash(vmcore)
+    needed = p2m is None or p2m != learnt
+    option = ("--p2m_mfn", f"{p2m:#x}") if needed and p2m is not None else ()
+    return _command(
+        situation,
+        DOM0,
+        "dom0's Linux: processes, log, stacks",
+        (*option, *situation.namelists(DOM0, VMLINUX)),
+        tuple(caveats),
+        required=needed,
+    )
+
+
+def _guest(situation: Situation, domain: Domain, common: tuple[Caveat, ...]) -> CrashCommand:
+    target = session_of(domain.id)
+    caveats = [*common, *linux_caveats(situation, target, domain)]
+    p2m = domain.p2m_mfn
+    if p2m is None:
+        caveats.append(Caveat("its shared info page names no p2m tree, which crash needs"))
+    option = ("--p2m_mfn", f"{p2m:#x}") if p2m is not None else ("--p2m_mfn", "MFN")
+    return _command(
+        situation,
+        target,
+        f"the Linux of PV domain {domain.id}",
+        (*option, *situation.namelists(target, VMLINUX)),
+        tuple(caveats),
+        required=True,
+    )

@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmcoretool.findings import Finding, finding
+from vmcoretool.printable import printable
 from vmcoretool.xen.layouts import DIRECTMAPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vmcoretool.evidence.case import Case
     from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.host import Host
     from vmcoretool.identity import IdlePageTable, XenIdentity
+    from vmcoretool.selection import Selection
     from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.domains import Domain
 
 
 _NAMED_PAGES = 4
+_NAMED_DOMAINS = 12
 
 
 def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
@@ -65,8 +69,13 @@ def host_findings(
         yield finding("architecture-not-supported", message)
 
 
-def crash_findings(host: Host) -> Iterator[Finding]:
-    """What to say of domains that could not be read, or say something else than the notes."""
+def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Finding]:
+    """What to say of domains that could not be read, or say something else than the notes.
+
+    Args:
+        host: the crashed host.
+        without_command: the domains that no crash can open.
+    """
     trouble = host.domain_list.trouble
     if host.domains and trouble:
         message = f"after {len(host.domains)} domains: {trouble}"
@@ -77,6 +86,25 @@ def crash_findings(host: Host) -> Iterator[Finding]:
             f"the note says mfn {check.note:#x}, dom0's shared info page {check.shared_info:#x}"
         )
         yield finding("dom0-p2m-disputed", message)
+    if without_command:
+        some = ", ".join(str(one.id) for one in without_command[:_NAMED_DOMAINS])
+        more = ", ..." if len(without_command) > _NAMED_DOMAINS else ""
+        yield finding("domain-not-openable", f"domain {some}{more}: HVM, PVH or not understood")
+
+
+def namelist_findings(selection: Selection) -> Iterator[Finding]:
+    """What to say of symbol files."""
+    for one in selection.matches:
+        path = printable(one.candidate.path)
+        if one.match != "matches" and one.candidate.named:
+            yield finding("namelist-not-used", f"{path}: {printable('; '.join(one.reasons))}")
+    for target, one in selection.chosen.items():
+        other = selection.companions.get(target)
+        if one.candidate.elf and not one.candidate.dwarf and not (other and other.dwarf):
+            path = printable(one.candidate.path)
+            yield finding("namelist-no-dwarf", f"{path}, of {target}, has no debugging data")
+    for trouble in selection.troubles[:_NAMED_DOMAINS]:
+        yield finding("namelist-search-incomplete", printable(trouble))
 
 
 def _note_findings(vmcore: Vmcore, verdict: Verdict) -> Iterator[Finding]:

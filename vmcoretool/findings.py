@@ -140,6 +140,30 @@ CODES: Final[tuple[Code, ...]] = (
         "The hypervisor session does not need it.",
     ),
     Code(
+        "domain-not-openable",
+        "info",
+        "crash follows a guest's memory by the guest's own list of it, which only PV guests keep.",
+        "Dump such a guest by itself while it runs: xl dump-core, or a kdump inside it.",
+    ),
+    Code(
+        "namelist-not-used",
+        "warning",
+        "A symbol file that was named on the command line does not belong to this dump.",
+        "Look for the file of the build-id that is printed.",
+    ),
+    Code(
+        "namelist-no-dwarf",
+        "warning",
+        "The symbol file belongs to the dump, but lacks the debugging data that crash needs.",
+        "Use vmcoretool's own commands, which need none; for crash, see the command's caveats.",
+    ),
+    Code(
+        "namelist-search-incomplete",
+        "warning",
+        "A folder could not be read, or holds more files than are looked at.",
+        "Name the file itself with --xen-syms or --vmlinux.",
+    ),
+    Code(
         "nested-xen-image",
         "warning",
         "Memory holds a Xen that this machine's CPUs did not run: a guest's, or one from before.",

@@ -28,64 +28,30 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import Vaddr
     from vmcoretool.evidence.case import Case
     from vmcoretool.evidence.weigh import Verdict
-    from vmcoretool.namelist import Namelist
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
     from vmcoretool.xen.image import Image
 
 _DOM0: Final = 0
 _COMMAND_LINE_SIZE: Final = 1024
-_ENOUGH: Final = 2
-# names in VMCOREINFO_XEN and in a symbol file
-_COMPARED: Final = (
-    ("pgd_l4", "idle_pg_table"),
-    ("domain_list", "domain_list"),
-    ("max_page", "max_page"),
-    ("dom_xen", "dom_xen"),
-    ("dom_io", "dom_io"),
-)
 _ROOTS_ASKED: Final = 2
 
 
 class Host:
     """What the hypervisor's memory tells; each part is worked out once and on demand.
 
-    A namelist that fits the dump makes answers exact, and never other ones; ``added`` then says
-    which symbols an answer came from.
+    A symbol file that belongs to the dump makes answers exact, and never other ones; ``added``
+    then says which symbols an answer came from.
     """
 
-    def __init__(self, case: Case, verdict: Verdict, namelist: Namelist | None = None) -> None:
+    def __init__(self, case: Case, verdict: Verdict) -> None:
         self.case = case
         self.memory = case.vmcore.memory
         self.added: list[str] = []
         self._verdict = verdict
-        self._namelist = namelist
-
-    @cached_property
-    def namelist_trouble(self) -> str:
-        """Why the namelist is not used, "" where it is or none was given."""
-        if self._namelist is None:
-            return ""
-        info = self.vmcoreinfo
-        told = (
-            {}
-            if info is None
-            else {
-                name: info.symbol(key)
-                for key, name in _COMPARED
-                if name in self._namelist.symbols and info.symbol(key) is not None
-            }
-        )
-        if len(told) < _ENOUGH:
-            return "the dump holds no VMCOREINFO_XEN to compare it with"
-        wrong = [name for name, at in told.items() if at != self._namelist.symbols[name]]
-        if wrong:
-            return f"it is of another build: {', '.join(wrong)} lie elsewhere in the dump"
-        return ""
 
     @cached_property
     def _symbols(self) -> Mapping[str, Vaddr]:
-        fits = self._namelist is not None and not self.namelist_trouble
-        return self._namelist.symbols if fits and self._namelist else {}
+        return self.case.namelist.symbols
 
     @cached_property
     def image(self) -> Image | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
-from vmcoretool.xen.build_id import find_build_id
 from vmcoretool.xen.idle_table import layout_of
 from vmcoretool.xen.image import find_directmap
 from vmcoretool.xen.version import XenVersion, read_version
@@ -97,14 +96,10 @@ def find_identity(case: Case, verdict: Verdict) -> XenIdentity:
     )
     if image is None:
         return XenIdentity(version, None, None, None)
-    strings = [image.vaddr_of(at) for at in info.strings] if info else []
-    first = image.runs[0]
-    # behind the read-only data, which ends the first run where no string tells where it is
-    near = next((at for at in strings if at is not None), Vaddr(first.vaddr + first.size))
     return XenIdentity(
         version,
         image.layout.virt_start,
-        find_build_id(memory, image, near),
+        case.build_id(image),
         find_directmap(memory, image),
     )
 

@@ -5,24 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vmcoretool import crash_command
 from vmcoretool.addresses import Maddr
-from vmcoretool.diagnosis import crash_findings, guest_findings, host_findings, memory_findings
+from vmcoretool.crash_command import suggest, without_command
+from vmcoretool.diagnosis import (
+    crash_findings,
+    guest_findings,
+    host_findings,
+    memory_findings,
+    namelist_findings,
+)
 from vmcoretool.evidence import gather
 from vmcoretool.evidence.case import Case, Scan
 from vmcoretool.evidence.weigh import Verdict, weigh
 from vmcoretool.host import Host
 from vmcoretool.identity import find_identity, find_idle_page_table, find_kind
+from vmcoretool.makedumpfile_command import suggest_filters
+from vmcoretool.namelists.places import USUAL_PLACES, Places
+from vmcoretool.selection import Selection, select
 from vmcoretool.signature import Signature, find_signature
+from vmcoretool.situation import Situation
 from vmcoretool.xen.crash_text import CrashText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmcoretool.crash_command import CrashCommand
+    from vmcoretool.crash_program import CrashProgram
     from vmcoretool.findings import Finding
     from vmcoretool.identity import IdlePageTable, Kind, XenIdentity
     from vmcoretool.linux.kernel import Kernel
+    from vmcoretool.makedumpfile_command import FilterCommand
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.cpus import CpuUse
     from vmcoretool.xen.domains import Domain
@@ -45,7 +57,8 @@ class Inspection:
         domains_trouble: why there are none or not all, or "".
         dom0_kernel: dom0's Linux as its memory shows it, or None.
         commands: crash command lines; empty unless ``kind`` is "xen-host".
-        namelists: (path, target) of the symbol files the user gave.
+        filters: makedumpfile command lines, where plain ones fail on this dump.
+        selection: symbol files: which match, which do not and why, which are used.
         findings: what else the user should know.
         interrupted: the caller ended a scan, so more might be found.
     """
@@ -62,17 +75,17 @@ class Inspection:
     domains_trouble: str
     dom0_kernel: Kernel | None
     commands: tuple[CrashCommand, ...]
-    namelists: tuple[tuple[str, str], ...]
+    filters: tuple[FilterCommand, ...]
+    selection: Selection
     findings: tuple[Finding, ...]
     interrupted: bool
 
 
-def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keyword
+def inspect_vmcore(
     vmcore: Vmcore,
     *,
     xen_phys_start: int | None = None,
-    xen_syms: str | None = None,
-    vmlinux: str | None = None,
+    places: Places = USUAL_PLACES,
     scan: Scan = "auto",
     watch: Callable[[str, int, int], bool] | None = None,
 ) -> Inspection:
@@ -81,8 +94,7 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
     Args:
         vmcore: an open dump.
         xen_phys_start: the caller's own claim in bytes; it is weighed, not believed.
-        xen_syms: path of the hypervisor's namelist, for the command line.
-        vmlinux: path of dom0's, likewise.
+        places: where symbol files are looked for.
         scan: whether all memory may be searched: "auto" (while doubt is left), "always", "never".
         watch: called during a scan with its name, bytes done and bytes in all; the scan ends when
             it returns False, and what is known so far is the result.
@@ -96,7 +108,7 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
         vmcore,
         user_claim=None if xen_phys_start is None else Maddr(xen_phys_start),
         scan=scan,
-        namelist=xen_syms is not None,
+        places=places,
         **options,
     )
     verdict = weigh(gather(case))
@@ -117,15 +129,21 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
             domains_trouble="",
             dom0_kernel=None,
             commands=(),
-            namelists=(),
+            filters=(),
+            selection=Selection(),
             findings=(*findings, *memory_findings(vmcore)),
             interrupted=case.stopped,
         )
     xen = find_identity(case, verdict)
     idle = find_idle_page_table(case, verdict)
     host = Host(case, verdict)
-    host_said = (*host_findings(case, verdict, xen, idle), *crash_findings(host))
-    given = ((xen_syms, "hypervisor"), (vmlinux, "dom0"))
+    selection = select(host)
+    situation = Situation(host, verdict, xen, selection, _crash(selection))
+    host_said = (
+        *host_findings(case, verdict, xen, idle),
+        *crash_findings(host, without_command(host.domains)),
+        *namelist_findings(selection),
+    )
     return Inspection(
         vmcore=vmcore,
         kind=kind,
@@ -138,33 +156,37 @@ def inspect_vmcore(  # noqa: PLR0913 - what a caller may know or want, by keywor
         domains=host.domains,
         domains_trouble=host.domain_list.trouble,
         dom0_kernel=host.dom0_kernel,
-        commands=crash_command.suggest(vmcore, verdict, xen_syms=xen_syms, vmlinux=vmlinux),
-        namelists=tuple((path, target) for path, target in given if path),
+        commands=suggest(situation),
+        filters=tuple(suggest_filters(situation)),
+        selection=selection,
         findings=(*findings, *host_said, *memory_findings(vmcore)),
         interrupted=case.stopped,
     )
+
+
+def _crash(selection: Selection) -> CrashProgram | None:
+    # a process is started only where its answer decides something
+    if not any(one.candidate.dwarf for one in selection.chosen.values()):
+        return None
+    from vmcoretool.crash_program import find_crash  # noqa: PLC0415 - as above
+
+    return find_crash()
 
 
 def find_host(
     vmcore: Vmcore,
     *,
     xen_phys_start: int | None = None,
-    xen_syms: str | None = None,
+    places: Places = USUAL_PLACES,
     scan: Scan = "auto",
     watch: Callable[[str, int, int], bool] | None = None,
 ) -> tuple[Kind, Host]:
     """Whose memory a dump is and, for questions beyond an inspection, the crashed host in it.
 
-    Args and errors are those of :func:`inspect_vmcore`; besides, NamelistError where ``xen_syms``
-    names no symbol file.
+    Args and errors are those of :func:`inspect_vmcore`.
     """
     options: dict[str, Any] = {} if watch is None else {"watch": watch}
     claim = None if xen_phys_start is None else Maddr(xen_phys_start)
-    namelist = None
-    if xen_syms is not None:
-        from vmcoretool.namelist import read_namelist  # noqa: PLC0415 - only where one is given
-
-        namelist = read_namelist(xen_syms)
-    case = Case(vmcore, user_claim=claim, scan=scan, **options)
+    case = Case(vmcore, user_claim=claim, scan=scan, places=places, **options)
     verdict = weigh(gather(case))
-    return find_kind(case, verdict), Host(case, verdict, namelist)
+    return find_kind(case, verdict), Host(case, verdict)

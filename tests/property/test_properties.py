@@ -23,7 +23,6 @@ from vmcoretool import (
     VmcoreError,
 )
 from vmcoretool.addresses import FileOffset
-from vmcoretool.crash_command import file_argument
 from vmcoretool.evidence.api import Evidence, Silence, Strength
 from vmcoretool.evidence.weigh import weigh
 from vmcoretool.extents import ExtentMap
@@ -33,6 +32,7 @@ from vmcoretool.paging.x86_64 import Run, leaves, walk
 from vmcoretool.printable import printable
 from vmcoretool.render.json import inspection_json
 from vmcoretool.render.text import inspection_text
+from vmcoretool.situation import file_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -294,7 +294,12 @@ class TestCommands:
     def test_shell_reads_back_the_arguments(self, name: str) -> None:
         argv = ("crash", "--xen_phys_start", "0x27800000", "xen-syms", file_argument(name))
         command = CrashCommand(
-            target="hypervisor", argv=argv, ready=False, requires_option=False, caveats=()
+            purpose="",
+            target="hypervisor",
+            argv=argv,
+            ready=False,
+            requires_option=False,
+            caveats=(),
         )
         assert tuple(shlex.split(command.shell())) == argv
         assert command.display().isprintable()

@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "dmesg": "The Linux log of dom0, or of another PV domain.",
     "vtop": "Translate a virtual address, every level shown.",
     "read": "Memory as a hexdump, by machine or virtual address.",
+    "explain": "What an error text of crash or makedumpfile means.",
     "formats": "List the formats that can be read.",
 }
 

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
+    from vmcoretool.cli.options import Request
     from vmcoretool.host import Host
 
 
 @click.command("console")
-@host_options
+@dump_options
+@json_option
 @click.option("--raw", is_flag=True, help="The bytes as they are; not to a terminal.")
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    xen_syms: str | None,
+    request: Request,
     *,
     as_json: bool,
     raw: bool,
@@ -34,7 +33,7 @@ def command(
     def answer(host: Host) -> int:
         console = host.console
         if console is None:
-            complain(f"{printable(vmcore[0])}: no console ring was found in the dump")
+            complain(f"{printable(request.vmcore[0])}: no console ring was found in the dump")
             return 1
         lines = [printable(line) for line in console.lines]
         if as_json:
@@ -51,4 +50,4 @@ def command(
             complain(f"older lines are lost, the ring is full: {console.basis}")
         return 0
 
-    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+    return ask_host(request, answer)

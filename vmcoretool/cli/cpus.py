@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.printable import printable
 from vmcoretool.render.json import cpu_object
@@ -14,6 +14,7 @@ from vmcoretool.render.json import cpu_object
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.cli.options import Request
     from vmcoretool.host import Host
     from vmcoretool.xen.cpus import CpuUse
 
@@ -21,12 +22,10 @@ _IN_A_LINE = 4
 
 
 @click.command("cpus")
-@host_options
+@dump_options
+@json_option
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    xen_syms: str | None,
+    request: Request,
     *,
     as_json: bool,
 ) -> int:
@@ -35,7 +34,7 @@ def command(
     def answer(host: Host) -> int:
         crashed = host.crash.cpu
         if not host.cpus:
-            complain(f"{printable(vmcore[0])}: no note saved a CPU")
+            complain(f"{printable(request.vmcore[0])}: no note saved a CPU")
         if as_json:
             import json  # noqa: PLC0415 - only then
 
@@ -47,7 +46,7 @@ def command(
                 complain("nothing in the dump tells which CPU crashed")
         return 0 if host.cpus else 1
 
-    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+    return ask_host(request, answer)
 
 
 def _registers(use: CpuUse) -> dict[str, int]:

@@ -2,56 +2,78 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from vmcoretool.cli.inspect import exit_code
-from vmcoretool.cli.options import Request, check_format, dump_options, inspect
+from vmcoretool.cli.options import Request, dump_options, inspect, json_option, opened
 from vmcoretool.cli.output import complain, emit, is_terminal
 from vmcoretool.cli.progress import Watch
-from vmcoretool.vmcore import open_vmcore
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from vmcoretool.crash_command import CrashCommand
+    from vmcoretool.inspection import Inspection
 
 
-@click.command("crash")
-@click.argument("vmcore", nargs=-1, required=True)
+class _PassingOn(click.Command):
+    """A command that keeps what follows ``VMCORE... --`` for another program.
+
+    A ``--`` before any VMCORE ends the options, as everywhere.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.obj = ()
+        if at < len(args):
+            # what an argument without a value looks like differs between releases of click
+            dumps = self.make_parser(ctx).parse_args(args[:at])[0].get("vmcore")
+            if isinstance(dumps, tuple) and dumps:
+                ctx.obj = tuple(args[at + 1 :])
+                args = args[:at]
+        return super().parse_args(ctx, args)
+
+
+@click.command("crash", cls=_PassingOn)
 @dump_options
 @click.option("--target", metavar="hypervisor|dom0|domN", help="Only this session.")
-@click.option("--run", is_flag=True, help="Replace this process by crash.")
-@click.option("--json", "as_json", is_flag=True, help="The commands as a JSON list.")
+@click.option(
+    "--run/--print",
+    "run",
+    default=False,
+    help="Replace this process by crash, where the command is ready; default: print.",
+)
+@json_option
+@click.pass_obj
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    vmlinux: str | None,
-    xen_syms: str | None,
-    xen_phys_start: int | None,
-    scan: bool | None,  # noqa: FBT001 - click passes by keyword
-    target: str | None,
-    *,
-    run: bool,
-    as_json: bool,
+    further: tuple[str, ...], request: Request, target: str | None, *, run: bool, as_json: bool
 ) -> int:
-    """Print the crash command lines, one per session, quoted for the shell."""
-    check_format(format_name)
-    request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
-    with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
-        inspection = inspect(opened, request, watch)
+    """Print the crash command lines, one per session, quoted for the shell.
+
+    What follows -- is passed on to crash: vmcoretool crash --run vmcore -- -i commands
+    """
+    with Watch() as watch, opened(request, watch) as vmcore:
+        inspection = inspect(vmcore, request, watch)
     commands = [one for one in inspection.commands if target in (None, one.target)]
     code = exit_code(inspection)
     if not commands:
-        known = ", ".join(one.target for one in inspection.commands)
-        why = f"there is {known}" if known else "this dump is not of a Xen host"
-        complain(f"no command for {target or 'any session'}: {why}")
+        complain(_why_none(inspection, target))
         return code or 1
+    commands = [_with(one, further) for one in commands]
     if run:
-        _become(commands[0].argv)
+        return _run(commands)
     if as_json:
-        from vmcoretool.render.json import inspection_object  # noqa: PLC0415 - only then
-
-        shown = inspection_object(inspection)["commands"]
         import json  # noqa: PLC0415 - only then
 
-        emit(json.dumps([one for one in shown if target in (None, one["target"])]))
+        from vmcoretool.render.json import command_object  # noqa: PLC0415 - only then
+
+        emit(json.dumps([command_object(one) for one in commands]))
         return code
     terminal = is_terminal()
     for one in commands:
@@ -61,9 +83,36 @@ def command(
     return code
 
 
-def _become(argv: tuple[str, ...]) -> None:
-    try:
-        os.execvp(argv[0], argv)  # noqa: S606 - crash is what the user asked to become
-    except FileNotFoundError as error:
-        what = "not found on the PATH; install the package 'crash'"
-        raise OSError(error.errno, what, argv[0]) from error
+def _with(one: CrashCommand, further: tuple[str, ...]) -> CrashCommand:
+    return replace(one, argv=(one.argv[0], *further, *one.argv[1:]))
+
+
+def _why_none(inspection: Inspection, target: str | None) -> str:
+    for domain in inspection.domains:
+        if target == f"dom{domain.id}":
+            return (
+                f"no command for {target}: it is HVM or PVH, or not understood, and crash follows "
+                "only a PV guest's memory; dump such a guest by itself (xl dump-core)"
+            )
+    known = ", ".join(one.target for one in inspection.commands)
+    why = f"there is {known}" if known else "this dump is not of a Xen host"
+    return f"no command for {printable(target or 'any session')}: {why}"
+
+
+def _run(commands: list[CrashCommand]) -> int:  # noqa: RET503 - execvp does not return
+    # preflight: crash's own words for what is wrong would be the same for three different things
+    if shutil.which("crash") is None:
+        raise OSError(errno.ENOENT, "not found on the PATH; install the package 'crash'", "crash")
+    chosen = next((one for one in commands if one.ready), None)
+    if chosen is None:
+        for one in commands:
+            for caveat in one.caveats:
+                complain(f"{one.target}: {caveat}")
+        complain("crash was not started: no command is ready; the printed ones can be pasted")
+        return 1
+    for caveat in chosen.caveats:
+        complain(f"{chosen.target}: {caveat}")
+    complain(f"{chosen.target}: {chosen.display()}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvp(chosen.argv[0], chosen.argv)  # noqa: S606 - crash is what the user asked to become

@@ -6,29 +6,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.errors import LogError
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
+    from vmcoretool.cli.options import Request
     from vmcoretool.host import Host
 
 
 @click.command("dmesg")
-@host_options
+@dump_options
+@json_option
 @click.option("--domain", default=0, show_default=True, help="The PV domain whose log it is.")
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    xen_syms: str | None,
+    request: Request,
     domain: int,
     *,
     as_json: bool,
 ) -> int:
     """Print the Linux log of dom0, or of PV domain N, with dmesg's time stamps."""
-    name = printable(vmcore[0])
+    name = printable(request.vmcore[0])
 
     def answer(host: Host) -> int:
         try:
@@ -44,7 +43,7 @@ def command(
             emit("\n".join(lines))
         return 0
 
-    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+    return ask_host(request, answer)
 
 
 def _lines(host: Host, number: int) -> list[str]:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.errors import MemoryFault
 from vmcoretool.printable import printable
 from vmcoretool.render.json import domain_object
 
 if TYPE_CHECKING:
+    from vmcoretool.cli.options import Request
     from vmcoretool.host import Host
     from vmcoretool.xen.domains import Domain
 
@@ -20,12 +21,10 @@ _MIB_SHIFT: Final = 8
 
 
 @click.command("domains")
-@host_options
+@dump_options
+@json_option
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    xen_syms: str | None,
+    request: Request,
     *,
     as_json: bool,
 ) -> int:
@@ -45,7 +44,7 @@ def command(
                 emit(_line(row))
         if found.trouble:
             ending = "the list ended early" if rows else "no domain was found"
-            complain(f"{printable(vmcore[0])}: {ending}: {printable(found.trouble)}")
+            complain(f"{printable(request.vmcore[0])}: {ending}: {printable(found.trouble)}")
         if doubt:
             complain(f"memory was not counted: {printable(doubt)}")
         check = host.dom0_p2m
@@ -53,7 +52,7 @@ def command(
             complain(f"dom0's p2m_mfn differs from the crash note's ({check.note:#x})")
         return int(bool(found.trouble) or bool(check and not check.agree))
 
-    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+    return ask_host(request, answer)
 
 
 def _pages(host: Host) -> tuple[dict[int, int], str]:

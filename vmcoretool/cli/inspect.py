@@ -9,27 +9,26 @@ import click
 from vmcoretool.cli.failures import report
 from vmcoretool.cli.options import (
     NOT_A_XEN_HOST,
-    Request,
-    check_format,
     dump_options,
     inspect,
+    opened,
     use_colour,
 )
 from vmcoretool.cli.output import emit
 from vmcoretool.cli.progress import Watch
 from vmcoretool.render.text import inspection_text
-from vmcoretool.vmcore import group_parts, open_vmcore
+from vmcoretool.vmcore import group_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vmcoretool.cli.options import Request
     from vmcoretool.inspection import Inspection
 
 INTERRUPTED: Final = 130
 
 
 @click.command("inspect")
-@click.argument("vmcore", nargs=-1, required=True)
 @dump_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per dump and line.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each step of the proof.")
@@ -38,12 +37,7 @@ INTERRUPTED: Final = 130
 )
 @click.option("--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto")
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    vmlinux: str | None,
-    xen_syms: str | None,
-    xen_phys_start: int | None,
-    scan: bool | None,  # noqa: FBT001 - click passes by keyword
+    request: Request,
     colour: str,
     *,
     as_json: bool,
@@ -54,8 +48,6 @@ def command(
 
     Parts of a makedumpfile --split set given together, in any order, are one dump.
     """
-    check_format(format_name)
-    request = Request(format_name, xen_syms, vmlinux, xen_phys_start, scan)
 
     def render(inspection: Inspection) -> str:
         if as_json:
@@ -70,13 +62,14 @@ def command(
         return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
 
     def show(paths: tuple[str, ...]) -> int:
-        with Watch() as watch, open_vmcore(*paths, format_name=format_name, watch=watch) as opened:
-            inspection = inspect(opened, request, watch)
+        wanted = request._replace(vmcore=paths)
+        with Watch() as watch, opened(wanted, watch) as dump:
+            inspection = inspect(dump, wanted, watch)
             emit(render(inspection))
             return INTERRUPTED if watch.stopped else exit_code(inspection)
 
     worst = 0
-    for paths in group_parts(vmcore):
+    for paths in group_parts(request.vmcore):
         worst = max(worst, _guarded(show, paths))
         if worst == INTERRUPTED:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -10,6 +11,7 @@ import click
 from vmcoretool.cli.output import complain, is_terminal
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection import Inspection, find_host, inspect_vmcore
+from vmcoretool.namelists.places import Places
 from vmcoretool.printable import printable
 from vmcoretool.render.text import KINDS
 from vmcoretool.vmcore import open_vmcore
@@ -17,6 +19,7 @@ from vmcoretool.vmcore import open_vmcore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vmcoretool.evidence.case import Scan
     from vmcoretool.host import Host
     from vmcoretool.vmcore import Vmcore
 
@@ -36,85 +39,112 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> int | 
     return number
 
 
-def dump_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command that inspects a dump takes."""
-    for option in (
-        click.option(
-            "--scan/--no-scan",
-            default=None,
-            help="Always or never search all memory; default: only while doubt is left.",
-        ),
-        click.option("--format", "format_name", metavar="NAME", help="Force a container format."),
-        click.option("--vmlinux", metavar="PATH", help="Symbol file of dom0's kernel."),
-        click.option("--xen-syms", metavar="PATH", help="Symbol file of the hypervisor."),
-        click.option(
-            "--xen-phys-start",
-            callback=_address,
-            metavar="0xADDR",
-            help="Your own claim; weighed as evidence.",
-        ),
-    ):
-        function = option(function)
-    return function
+class Request(NamedTuple):
+    """What the user asked for, from the options that all commands share."""
+
+    vmcore: tuple[str, ...]
+    format_name: str | None
+    places: Places
+    xen_phys_start: int | None
+    scan: Scan
 
 
-def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command takes that looks into the crashed host."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="As JSON."),
-        click.option("--format", "format_name", metavar="NAME", help="Force a container format."),
-        click.option(
-            "--xen-phys-start",
-            callback=_address,
-            metavar="0xADDR",
-            help="Your own claim; weighed as evidence.",
-        ),
-        click.option("--xen-syms", metavar="PATH", help="Symbol file of the hypervisor."),
-        click.argument("vmcore", nargs=-1, required=True),
-    ):
-        function = option(function)
-    return function
+def dump_options(function: Callable[..., int]) -> Callable[..., int]:
+    """What every command takes that works on a dump; it gets them as one ``request``."""
+    return click.argument("vmcore", nargs=-1, required=True)(shared_options(function))
+
+
+def shared_options(function: Callable[..., int]) -> Callable[..., int]:
+    """The options of :func:`dump_options`; the command names its dump itself."""
+
+    @functools.wraps(function)
+    def gathered(**given: Any) -> int:
+        scan = given.pop("scan")
+        request = Request(
+            vmcore=given.pop("vmcore"),
+            format_name=given.pop("format_name"),
+            places=Places(
+                xen_syms=given.pop("xen_syms"),
+                vmlinux=given.pop("vmlinux"),
+                search=given.pop("search"),
+                debuginfod=given.pop("debuginfod"),
+            ),
+            xen_phys_start=given.pop("xen_phys_start"),
+            scan="auto" if scan is None else "always" if scan else "never",
+        )
+        check_format(request.format_name)
+        return function(request=request, **given)
+
+    for option in _OPTIONS:
+        gathered = option(gathered)
+    return gathered
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--scan/--no-scan",
+        default=None,
+        help="Always or never search all memory; default: only while doubt is left.",
+    ),
+    click.option("--format", "format_name", metavar="NAME", help="Force a container format."),
+    click.option(
+        "--debuginfod",
+        is_flag=True,
+        help="Ask the servers in DEBUGINFOD_URLS for symbol files that are nowhere else.",
+    ),
+    click.option(
+        "--search", multiple=True, metavar="DIR", help="Search a folder for symbol files."
+    ),
+    click.option(
+        "--vmlinux", multiple=True, metavar="PATH", help="Symbol file of a guest's kernel, or DIR."
+    ),
+    click.option(
+        "--xen-syms", multiple=True, metavar="PATH", help="Symbol file of the hypervisor, or DIR."
+    ),
+    click.option(
+        "--xen-phys-start",
+        callback=_address,
+        metavar="0xADDR",
+        help="Your own claim; weighed as evidence.",
+    ),
+)
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 NOT_A_XEN_HOST: Final = 6
 
 
-def ask_host(
-    paths: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    answer: Callable[[Host], int],
-    xen_syms: str | None = None,
-) -> int:
+def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
     """Open a dump, find the host in it, and have a question answered.
 
     Returns:
         What ``answer`` returns, or the exit code for a dump that is none of a Xen host.
     """
-    check_format(format_name)
-    with Watch() as watch, open_vmcore(*paths, format_name=format_name, watch=watch) as opened:
+    path = printable(request.vmcore[0])
+    with Watch() as watch, opened(request, watch) as vmcore:
         kind, host = find_host(
-            opened, xen_phys_start=xen_phys_start, xen_syms=xen_syms, watch=watch
+            vmcore,
+            xen_phys_start=request.xen_phys_start,
+            places=request.places,
+            scan=request.scan,
+            watch=watch,
         )
         if kind != "xen-host":
-            complain(f"{printable(paths[0])}: {KINDS[kind]}")
+            complain(f"{path}: {KINDS[kind]}")
             return NOT_A_XEN_HOST
-        if host.namelist_trouble:
-            complain(f"{printable(xen_syms or '')} is not used: {host.namelist_trouble}")
+        for one in host.case.namelist.matches:
+            if one.candidate.named and one.match != "matches":
+                why = printable("; ".join(one.reasons))
+                complain(f"{printable(one.candidate.path)} is not used: {why}")
         code = answer(host)
         for added in host.added:
             complain(f"by its symbols: {added}")
         return code
 
 
-class Request(NamedTuple):
-    """What the user asked for, from the options above."""
-
-    format_name: str | None
-    xen_syms: str | None
-    vmlinux: str | None
-    xen_phys_start: int | None
-    scan: bool | None
+def opened(request: Request, watch: Watch) -> Vmcore:
+    """The dump that was asked for, open."""
+    return open_vmcore(*request.vmcore, format_name=request.format_name, watch=watch)
 
 
 def inspect(vmcore: Vmcore, request: Request, watch: Watch) -> Inspection:
@@ -122,9 +152,8 @@ def inspect(vmcore: Vmcore, request: Request, watch: Watch) -> Inspection:
     return inspect_vmcore(
         vmcore,
         xen_phys_start=request.xen_phys_start,
-        xen_syms=request.xen_syms,
-        vmlinux=request.vmlinux,
-        scan="auto" if request.scan is None else "always" if request.scan else "never",
+        places=request.places,
+        scan=request.scan,
         watch=watch,
     )
 

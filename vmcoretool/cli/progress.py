@@ -78,7 +78,11 @@ class Watch:
 
     def _draw(self, name: str, done: int, total: int) -> None:
         self._drawn = True
-        share = done / total if total else 1.0
+        if not total:
+            sys.stderr.write(f"\r{name}: {done}, Ctrl-C ends it")
+            sys.stderr.flush()
+            return
+        share = done / total
         full = int(share * _WIDTH)
         bar = "#" * full + "-" * (_WIDTH - full)
         sys.stderr.write(f"\r{name} [{bar}] {share:4.0%} of {total >> 20} MiB, Ctrl-C ends it")

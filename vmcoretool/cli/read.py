@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr
-from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
 from vmcoretool.cli.vtop import translate
@@ -17,6 +17,7 @@ from vmcoretool.errors import MemoryFault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.cli.options import Request
     from vmcoretool.host import Host
 
 _LIMIT: Final = 1 << 40
@@ -34,7 +35,8 @@ def _size(_: click.Context, __: click.Parameter, value: str) -> int:
 
 
 @click.command("read")
-@host_options
+@dump_options
+@json_option
 @click.argument("address", callback=parse_address)
 @click.argument("size", callback=_size)
 @click.option(
@@ -47,10 +49,7 @@ def _size(_: click.Context, __: click.Parameter, value: str) -> int:
 )
 @click.option("--raw", is_flag=True, help="The bytes as they are; not to a terminal.")
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    xen_syms: str | None,
+    request: Request,
     address: int,
     size: int,
     name: str,
@@ -84,7 +83,7 @@ def command(
             emit(json.dumps({"space": name, "address": f"{address:#x}", "bytes": data.hex()}))
         return 0
 
-    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+    return ask_host(request, answer)
 
 
 def _pieces(host: Host, name: str, address: int, size: int) -> Iterator[tuple[int, bytes]]:

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 import click
 
 from vmcoretool.addresses import Vaddr
-from vmcoretool.cli.options import ask_host, host_options
+from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
 from vmcoretool.errors import MemoryFault, TranslationFault
 from vmcoretool.paging.x86_64 import Translation, walk
 
 if TYPE_CHECKING:
+    from vmcoretool.cli.options import Request
     from vmcoretool.cli.space import Space
     from vmcoretool.host import Host
 
 
 @click.command("vtop")
-@host_options
+@dump_options
+@json_option
 @click.argument("vaddr", callback=parse_address)
 @click.option(
     "--space",
@@ -30,10 +32,7 @@ if TYPE_CHECKING:
     help="hypervisor, dom0, domN or cpuN.",
 )
 def command(
-    vmcore: tuple[str, ...],
-    format_name: str | None,
-    xen_phys_start: int | None,
-    xen_syms: str | None,
+    request: Request,
     vaddr: int,
     name: str,
     *,
@@ -65,7 +64,7 @@ def command(
             emit(f"maddr {done.maddr:#x}, in a page of {size}{_there(host, done)}")
         return 0
 
-    return ask_host(vmcore, format_name, xen_phys_start, answer, xen_syms)
+    return ask_host(request, answer)
 
 
 def translate(host: Host, spaces: list[Space], vaddr: int) -> tuple[Space, Translation]:

@@ -31,11 +31,12 @@ SOURCES: Final[tuple[Source, ...]] = (
     string_pointers.SOURCE,
     registers.SOURCE,
     user.SOURCE,
-    namelist.VARIABLE_SOURCE,
-    namelist.BUILD_ID_SOURCE,
     candidate_scan.SOURCE,
     memory_scan.SOURCE,
-    boot_log.SOURCE,  # it reads the ring of an image that the others have proven
+    # these read the image that the others have proven
+    namelist.VARIABLE_SOURCE,
+    namelist.BUILD_ID_SOURCE,
+    boot_log.SOURCE,
 )
 
 

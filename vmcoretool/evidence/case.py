@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.addresses import Maddr
+from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
 from vmcoretool.paging.x86_64 import frame
+from vmcoretool.xen.build_id import find_build_id
 from vmcoretool.xen.console import Ring, find_ring
 from vmcoretool.xen.idle_table import (
     NOT_RELOCATED_LIMIT,
@@ -21,14 +22,18 @@ from vmcoretool.xen.layouts import NOT_RELOCATED
 from vmcoretool.xen.survey import Root, Survey, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from vmcoretool.addresses import Vaddr
+    from vmcoretool.namelists.candidates import Candidate, Found
+    from vmcoretool.namelists.matching import Match
+    from vmcoretool.namelists.places import Places
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image import Image
     from vmcoretool.xen.traces import Traces
 
 Scan = Literal["auto", "always", "never"]
+ENOUGH_STRINGS = 3
+"""How many strings of CRASH_INFO must agree on one base."""
 CANDIDATES = 8
 """How many multiples of 2 MiB below its strings an image is looked for."""
 
@@ -38,6 +43,33 @@ class Claim(NamedTuple):
 
     name: str
     xen_phys_start: Maddr
+
+
+class ExactBase(NamedTuple):
+    """The image's place by ``strings`` strings that a symbol file has at known addresses."""
+
+    virt_start: Vaddr
+    base: Maddr
+    strings: int
+
+
+class HypervisorNamelist(NamedTuple):
+    """What came of the search for the hypervisor's symbol file.
+
+    Attributes:
+        matches: every candidate for it, with the verdict.
+        chosen: the best of those that match, or None.
+        symbols: its addresses; none where none matches.
+        exact_base: where its own strings put the image, or None; needs no page table.
+    """
+
+    matches: tuple[Match, ...]
+    chosen: Match | None
+    symbols: Mapping[str, Vaddr]
+    exact_base: ExactBase | None
+
+
+NO_NAMELIST: Final = HypervisorNamelist((), None, {}, None)
 
 
 def _watch_nothing(name: str, done: int, total: int) -> bool:
@@ -52,7 +84,7 @@ class Case:
         vmcore: the dump.
         user_claim: --xen-phys-start, or None.
         scan: whether memory may be searched: when doubt is left, always or never.
-        namelist: whether a namelist was given.
+        places: where symbol files are looked for, or None: nowhere.
         doubt: whether the sources asked so far leave the address unproven.
         scanned: idle tables that only a scan found.
         stopped: whether the caller ended a scan early.
@@ -64,18 +96,22 @@ class Case:
         *,
         user_claim: Maddr | None = None,
         scan: Scan = "auto",
-        namelist: bool = False,
+        places: Places | None = None,
         watch: Callable[[str, int, int], bool] = _watch_nothing,
     ) -> None:
         self.vmcore = vmcore
         self.user_claim = user_claim
         self.scan = scan
-        self.namelist = namelist
+        self.places = places
         self.doubt = True
         self.scanned: list[IdleTable] = []
         self.stopped = False
         self._watch = watch
         self._images: dict[tuple[Maddr, ...], tuple[Image, ...]] = {}
+        self._found: Found | None = None
+        self._build_ids: dict[Maddr, str | None] = {}
+        self._namelists: dict[tuple[Maddr, ...], HypervisorNamelist] = {}
+        self._downloads: dict[str, tuple[Candidate, ...]] = {}
 
     @cached_property
     def xen_notes(self) -> bool:
@@ -217,6 +253,74 @@ class Case:
 
         return find_traces(self.vmcore.memory, self.images[0]) if self.images else Traces()
 
+    def build_id(self, image: Image) -> str | None:
+        """An image's build-id in lower-case hexadecimal, or None where it has none in the dump."""
+        if image.base not in self._build_ids:
+            info = self.vmcore.crash_info
+            strings = [image.vaddr_of(at) for at in info.strings] if info else []
+            first = image.runs[0]
+            # behind the read-only data, which ends the first run where no string tells where it is
+            behind = Vaddr(first.vaddr + first.size)
+            near = next((at for at in strings if at is not None), behind)
+            self._build_ids[image.base] = find_build_id(self.vmcore.memory, image, near)
+        return self._build_ids[image.base]
+
+    @cached_property
+    def _promising(self) -> bool:
+        return self.places is not None and self.places.promising
+
+    def may_have_namelists(self, *build_ids: str | None) -> bool:
+        """Whether a symbol file may turn up for programs of these build-ids."""
+        if self.places is None:
+            return False
+        return self._promising or any(self.places.links(one) for one in build_ids if one)
+
+    def candidates_for(self, build_id: str | None) -> tuple[Candidate, ...]:
+        """The files that may be symbol files of this dump, those under a build-id's links first."""
+        if self.places is None or not self.may_have_namelists(build_id):
+            return ()
+        from vmcoretool.namelists.candidates import (  # noqa: PLC0415 - costs 1/20 of a start
+            USUAL,
+            find_candidates,
+            look_at,
+        )
+
+        if self._found is None:
+            self._found = find_candidates(self.places, self.watch_candidates)
+        linked = self.places.links(build_id) if build_id else ()
+        found = tuple(look_at(path, USUAL) for path in linked)
+        found += tuple(one for one in self._found.candidates if one.path not in linked)
+        if build_id and self.places.debuginfod and not _whole(found, build_id):
+            found += self._fetched(build_id)
+        return found
+
+    def _fetched(self, build_id: str) -> tuple[Candidate, ...]:
+        from vmcoretool.namelists.debuginfod import fetch  # noqa: PLC0415 - only when asked for
+
+        if build_id not in self._downloads:
+            self._downloads[build_id] = fetch(build_id, self._continue)
+        return self._downloads[build_id]
+
+    @property
+    def search_troubles(self) -> tuple[str, ...]:
+        """What kept the search for symbol files from being whole."""
+        return self._found.troubles if self._found else ()
+
+    @property
+    def namelist(self) -> HypervisorNamelist:
+        """The hypervisor's symbol file, by what is known of the hypervisor now."""
+        build_id = self.build_id(self.images[0]) if self.images and self.places else None
+        if not self.may_have_namelists(build_id):
+            return NO_NAMELIST
+        from vmcoretool.evidence.hypervisor_namelist import (  # noqa: PLC0415 - as above
+            find_hypervisor_namelist,
+        )
+
+        known = tuple(image.base for image in self.images)
+        if known not in self._namelists:
+            self._namelists[known] = find_hypervisor_namelist(self)
+        return self._namelists[known]
+
     @property
     def no_scan(self) -> str:
         """Why memory is not searched now; "" where it is."""
@@ -240,7 +344,15 @@ class Case:
         """Likewise of a search for Linux's VMCOREINFO."""
         return self._continue("searching VMCOREINFO", done, total)
 
+    def watch_candidates(self, done: int, total: int) -> bool:
+        """Likewise of a search for symbol files."""
+        return self._continue("searching symbol files", done, total)
+
     def _continue(self, name: str, done: int, total: int) -> bool:
         if not self._watch(name, done, total):
             self.stopped = True
         return not self.stopped
+
+
+def _whole(found: tuple[Candidate, ...], build_id: str) -> bool:
+    return any(one.build_id == build_id and one.dwarf and not one.split for one in found)

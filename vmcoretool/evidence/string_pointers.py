@@ -29,6 +29,16 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
     if not any(info.strings):
         yield Silence(source=NAME, reason="all five addresses in the note are 0")
         return
+    exact = case.namelist.exact_base
+    if exact:
+        yield Evidence(
+            source=NAME,
+            xen_phys_start=exact.base,
+            strength="recorded",
+            basis=f"the note's addresses of {exact.strings} strings, and the addresses that the "
+            f"symbol file has of the same strings from {exact.virt_start:#x} on",
+        )
+        return
     memory = case.vmcore.memory
     readable = [at for at in info.strings if read_string(memory, at) is not None]
     for image in case.images:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 START_KERNEL_MAP: Final = Vaddr(0xFFFF_FFFF_8000_0000)
 SEARCH_LIMIT: Final = 64 * MIB
+BANNER_SIZE: Final = 512
 _BANNER: Final = re.compile(rb"Linux version (\d[!-~]{0,63}) \(")
 MAX_MISSES: Final = 2560
 """Absent pages after which the search ends: the dump was filtered."""
@@ -38,7 +39,7 @@ class Kernel(NamedTuple):
     """A kernel image.
 
     Attributes:
-        banner: the start of ``linux_banner``, printable.
+        banner: ``linux_banner`` without its newline, printable.
         release: as ``uname -r`` says.
         build_id: lower-case hexadecimal, or None where its note is not in the dump.
     """
@@ -56,7 +57,7 @@ def find_kernel(memory: PhysicalMemory, root: Maddr) -> Kernel | None:
     for block in _image(memory, root):
         at = block.find(_MARK)  # much faster than the pattern
         while banner is None and at >= 0:
-            line = block[at : at + 80]
+            line = block[at : at + BANNER_SIZE]
             banner = _BANNER.match(line)
             at = block.find(_MARK, at + 1)
         build_id = build_id or _build_id(block)

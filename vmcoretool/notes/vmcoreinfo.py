@@ -35,6 +35,15 @@ class VmcoreInfo(NamedTuple):
         value = self._number(f"SYMBOL({name})", 16)
         return None if value is None else Vaddr(value)
 
+    def symbols(self) -> dict[str, Vaddr]:
+        """All addresses in ``SYMBOL(name)=`` lines."""
+        names = [
+            key.removeprefix("SYMBOL(").removesuffix(")")
+            for key in self.entries
+            if key.startswith("SYMBOL(") and key.endswith(")")
+        ]
+        return {name: at for name in names if (at := self.symbol(name)) is not None}
+
     def size(self, name: str) -> int | None:
         """The bytes in ``SIZE(name)=``, or None."""
         return self._number(f"SIZE({name})", 10)

@@ -7,12 +7,15 @@ counts are numbers, unknown is null, an absent list is empty.  Output is ASCII.
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
+    from vmcoretool.crash_command import CrashCommand
     from vmcoretool.inspection import Inspection
+    from vmcoretool.namelists.matching import Match
     from vmcoretool.signature import Signature
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.cpus import CpuUse
@@ -40,27 +43,47 @@ def inspection_object(inspection: Inspection) -> dict[str, Any]:
         "cpus": [cpu_object(use, inspection.crash.cpu) for use in inspection.cpus],
         "domains": [domain_object(domain) for domain in inspection.domains],
         "namelists": [
-            {
-                "path": printable(path),
-                "target": target,
-                "match": "undecided",
-                "reasons": ["not compared with the dump"],
-                "dwarf": None,
-            }
-            for path, target in inspection.namelists
+            _namelist(one, inspection.selection.chosen.get(one.target) is one)
+            for one in inspection.selection.matches
         ],
-        "commands": [
+        "commands": [command_object(command) for command in inspection.commands],
+        "makedumpfile": [
             {
-                "target": command.target,
-                "argv": [_text(word) for word in command.argv],
-                "shell": _text(command.shell()),
-                "ready": command.ready,
-                "requires_option": command.requires_option,
-                "caveats": list(command.caveats),
+                "purpose": one.purpose,
+                "argv": [_text(word) for word in one.argv],
+                "shell": _text(shlex.join(one.argv)),
+                "caveats": list(one.caveats),
             }
-            for command in inspection.commands
+            for one in inspection.filters
         ],
         "findings": [found._asdict() for found in inspection.findings],
+    }
+
+
+def command_object(command: CrashCommand) -> dict[str, Any]:
+    """One command as in ``commands``."""
+    return {
+        "target": command.target,
+        "purpose": command.purpose,
+        "argv": [_text(word) for word in command.argv],
+        "shell": _text(command.shell()),
+        "ready": command.ready,
+        "requires_option": command.requires_option,
+        "caveats": list(command.caveats),
+    }
+
+
+def _namelist(one: Match, used: bool) -> dict[str, Any]:  # noqa: FBT001 - one of its facts
+    file = one.candidate
+    return {
+        "path": _text(file.path),
+        "target": one.target,
+        "match": one.match,
+        "reasons": [printable(reason) for reason in one.reasons],
+        "dwarf": None if file.trouble else file.dwarf,
+        "build_id": file.build_id,
+        "origin": file.origin,
+        "used": used,
     }
 
 

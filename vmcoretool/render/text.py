@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from vmcoretool.inspection import Inspection
 
 _DOMAINS: Final = 12
+_COMMANDS: Final = 6
+_NAMELISTS: Final = 16
 _COLOURS: Final = {
     "verified": "32",
     "not-relocatable": "32",
     "reported": "33",
     "disputed": "31",
     "unknown": "31",
+    "ready": "32",
     "error": "31",
     "warning": "33",
 }
@@ -81,12 +84,37 @@ def _host(inspection: Inspection, *, verbose: bool, colour: bool) -> Iterator[st
     yield from _address(inspection, colour=colour)
     yield ""
     yield from _evidence(inspection, verbose=verbose)
+    yield from _namelists(inspection)
     yield ""
     yield "Commands"
-    for command in inspection.commands:
-        yield f"  {command.target}"
+    shown = inspection.commands if verbose else inspection.commands[:_COMMANDS]
+    for command in shown:
+        ready = _paint("READY", "ready", colour=colour) if command.ready else "not ready"
+        yield f"  {command.target}: {command.purpose}  ({ready})"
         yield f"    {command.display()}"
         yield from (f"      - {caveat}" for caveat in command.caveats)
+    rest = len(inspection.commands) - len(shown)
+    if rest:
+        yield f"  and {rest} more guests: vmcoretool crash prints all"
+    for one in inspection.filters:
+        yield f"  a smaller copy: {one.purpose}"
+        yield f"    {one.display()}"
+        yield from (f"      - {caveat}" for caveat in one.caveats)
+
+
+def _namelists(inspection: Inspection) -> Iterator[str]:
+    matches = inspection.selection.matches
+    if not matches:
+        return
+    yield ""
+    yield "Symbol files"
+    for one in matches[:_NAMELISTS]:
+        used = inspection.selection.chosen.get(one.target) is one
+        verdict = f"used for {one.target}" if used else f"{one.match}, {one.target}"
+        yield f"  {printable(one.candidate.path)}  {verdict}"
+        yield from (f"      {printable(reason)}" for reason in one.reasons)
+    if len(matches) > _NAMELISTS:
+        yield f"  and {len(matches) - _NAMELISTS} more: --json lists all"
 
 
 def _identity(inspection: Inspection) -> Iterator[str]:

@@ -18,8 +18,9 @@ _PREFIX: Final = b"(XEN) "
 _STAMP: Final = re.compile(rb"\[[ 0-9:.\-]{5,30}\] ")
 _PANIC: Final = re.compile(rb"Panic on CPU (\d{1,5}):")
 _IMAGE: Final = re.compile(rb"Executing (?:kexec|crash) image on cpu ?(\d{1,5})")
+_DOM0: Final = re.compile(rb"(?:Hardware )?Dom(?:ain )?0 crashed")
 _HEADLINES: Final = (
-    re.compile(rb"(?:Hardware )?Dom(?:ain )?0 crashed"),
+    _DOM0,
     re.compile(rb"'C' pressed -> triggering crash ?dump"),
 )
 _RIP: Final = re.compile(rb"(?:RIP|EIP): +[0-9a-f]{4}:\[<([0-9a-f]{8,16})>\]")
@@ -45,6 +46,11 @@ class CrashText(NamedTuple):
     cpu_basis: str = ""
     command_line: bytes | None = None
     rip: int | None = None
+
+    @property
+    def dom0_panicked(self) -> bool:
+        """Whether the headline says that dom0's own kernel brought the host down."""
+        return self.panic is not None and _DOM0.match(self.panic) is not None
 
 
 def read_crash_text(lines: Sequence[bytes]) -> CrashText:

@@ -1,0 +1,143 @@
+"""What keeps a crash session from opening, told before it is started."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from vmcoretool import crash_versions
+from vmcoretool.containers.api import EM_X86_64
+from vmcoretool.crash_versions import dotted
+from vmcoretool.namelist_advice import (
+    UNPACK,
+    Caveat,
+    kernel_package,
+    namelist_caveats,
+)
+from vmcoretool.printable import printable
+from vmcoretool.selection import DOM0
+from vmcoretool.situation import VMLINUX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.situation import Situation
+    from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.domains import Domain
+
+
+def build_id_note(build_id: str | None) -> str:
+    """A build-id in brackets, or nothing."""
+    return f" (build-id {build_id})" if build_id else ""
+
+
+def release_caveats(situation: Situation) -> Iterator[Caveat]:
+    """Whether this crash, or any, reads this Xen."""
+    version = situation.xen.version
+    row = crash_versions.requirement(version, situation.has_member) if version else None
+    if row is None or version is None:
+        return
+    since = dotted(row.xen)
+    newest = dotted(crash_versions.NEWEST_KNOWN)
+    fails = f"it ends with '{row.error}'"
+    if crash_versions.copes(situation.release, row.crash):
+        if situation.crash is None and row.crash is not None:
+            yield Caveat(f"Xen {since} and later need crash {dotted(row.crash)}", blocks=False)
+    elif row.crash is None:
+        yield Caveat(f"no crash up to {newest} opens Xen {since} or later: {fails}")
+    else:
+        mine = dotted(situation.release)
+        yield Caveat(
+            f"Xen {since} and later need crash {dotted(row.crash)}, this is {mine}: {fails}"
+        )
+
+
+def dwarf_caveats(situation: Situation, target: str) -> Iterator[Caveat]:
+    """Whether this crash reads the chosen file's debugging data."""
+    chosen = situation.selection.chosen.get(target)
+    dwarf = chosen.candidate.dwarf_version if chosen else None
+    if dwarf == 5 and situation.release < crash_versions.DWARF_5:
+        needed = dotted(crash_versions.DWARF_5)
+        yield Caveat(f"its debugging data is DWARF 5, which crash reads from {needed} on")
+
+
+def linux_caveats(situation: Situation, target: str, domain: Domain | None) -> Iterator[Caveat]:
+    """What keeps a guest's Linux from opening: its symbol file, its memory, its fate."""
+    kernel = situation.selection.kernels.get(target)
+    release = f" of {kernel.release}" if kernel else ""
+    build_id = build_id_note(kernel.build_id if kernel else None)
+    yield from namelist_caveats(
+        situation.selection,
+        target,
+        f"{VMLINUX} stands for the debug image{release}{build_id}: give it with --vmlinux PATH"
+        f"{kernel_package(kernel)}",
+    )
+    yield from dwarf_caveats(situation, target)
+    shared = domain.shared_info if domain else None
+    if shared and shared.word_size == 4 and situation.vmcore.architecture == "x86_64":
+        yield Caveat("a 32-bit guest on a 64-bit Xen: crash for x86_64 cannot follow its memory")
+    p2m = domain.p2m_mfn if domain else None
+    if p2m is not None and not situation.vmcore.memory.pages.is_present(p2m << 12):
+        yield Caveat("its memory is not in the dump: it was filtered or cut short")
+    yield from _backtrace_caveats(situation, target)
+
+
+def _backtrace_caveats(situation: Situation, target: str) -> Iterator[Caveat]:
+    # the kernel of a session must have panicked itself, or newer releases give up at the start
+    if target == DOM0 and situation.host.crash.dom0_panicked:
+        return
+    broken = crash_versions.NO_PANIC_TASK
+    since = dotted(broken.since)
+    whose = "the panic was not dom0's" if target == DOM0 else "its kernel did not panic"
+    text = f"{whose}: crash {since} and later end with '{broken.error}'; use an older one"
+    chosen = situation.selection.chosen.get(target)
+    if situation.release >= broken.since:
+        yield Caveat(text, blocks=chosen is not None)
+
+
+def address_caveats(situation: Situation) -> Iterator[Caveat]:
+    """Whether there is an address to give."""
+    verdict = situation.verdict
+    if verdict.status == "unknown":
+        yield Caveat("the hypervisor's address is unknown: crash cannot open it like this")
+    elif verdict.status == "disputed" and verdict.xen_phys_start is None:
+        yield Caveat("two addresses contradict each other: see the evidence before choosing one")
+
+
+def dump_caveats(situation: Situation) -> Iterator[Caveat]:
+    """Whether crash reads such a file at all."""
+    vmcore = situation.vmcore
+    if vmcore.container.format == "readelf-text":
+        yield Caveat("VMCORE stands for the dump that this text is about")
+        return
+    if vmcore.paths[0] == "-":
+        yield Caveat("crash cannot read a stream: save it to a file first")
+    if vmcore.container.format == "raw":
+        yield Caveat("crash cannot read a raw image of memory")
+    if not vmcore.container.complete:
+        yield Caveat("the dump is cut short: crash may stop at a missing page")
+    if any(one.code == "split-part-missing" for one in vmcore.findings):
+        yield Caveat("a part of the split set is missing: crash ends with 'seek error'; name all")
+    yield from _layer_caveats(vmcore)
+    if situation.crash and vmcore.container.format == "kdump":
+        needed = crash_versions.COMPRESSED
+        if situation.release < needed:
+            yield Caveat(f"kdump-compressed dumps of a Xen host need crash {dotted(needed)}")
+    if _is_elf32(vmcore) and vmcore.container.machine.e_machine == EM_X86_64:
+        yield Caveat("a 32-bit ELF file of an x86_64 machine: crash refuses it")
+
+
+def _is_elf32(vmcore: Vmcore) -> bool:
+    return vmcore.container.format == "elf" and vmcore.sources[0].pread(5, 0)[4:] == b"\x01"
+
+
+def _layer_caveats(vmcore: Vmcore) -> Iterator[Caveat]:
+    name = printable(shlex.quote(vmcore.paths[0]))
+    for layer in vmcore.layers:
+        if layer in UNPACK:
+            yield Caveat(f"crash reads no {layer} file: {UNPACK[layer]} {name}")
+    if "flattened" in vmcore.layers and vmcore.container.format == "elf":
+        yield Caveat(
+            f"crash refuses many flattened ELF files ('cannot realloc resized ELF header buffer'): "
+            f"makedumpfile -R vmcore < {name}"
+        )
