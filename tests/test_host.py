@@ -349,16 +349,69 @@ def test_damaged_domain_lists_end_with_a_reason() -> None:
     assert gone.trouble
     itself = damaged({head: word(first), nexts[0]: word(first)}).domain_list
     assert len(itself.domains) == 1
+    with open_vmcore(SAMPLES / "xen-4.17-two-domus/vmcore") as vmcore:
+        _, host = find_host(vmcore)
+        assert host.vmcoreinfo is not None
+        own_address = host.vmcoreinfo.symbol("domain_list")
+        second = host.domains[1].vaddr
+    assert own_address is not None
+    at_itself = damaged({head: word(own_address)}).domain_list
+    assert at_itself.domains == ()
+    assert "no struct domain" in at_itself.trouble
+    downwards = damaged({head: word(second), nexts[1]: word(first)}).domain_list
+    assert [one.id for one in downwards.domains] == [1]
+    assert "id 0 has no place there" in downwards.trouble
+
+
+def test_owner_is_found_where_xen_tells_a_wrong_offset() -> None:
+    # Xen 3.4 to 4.0.1 name the member before it
+    path = SAMPLES / "xen-4.17-two-domus/vmcore"
+    with open_vmcore(path) as vmcore:
+        _, host = find_host(vmcore)
+        assert host.vmcoreinfo is not None
+        right = f"OFFSET(page_info._domain)={host.vmcoreinfo.offset('page_info._domain')}"
+        true = host.domains
+        uses = host.cpus
+    data = path.read_bytes()
+    assert right.encode() in data
+    wrong = f"OFFSET(page_info._domain)={16:0{len(right) - 26}}".encode()
+    _, host = find_host(read_vmcore(BytesSource(data.replace(right.encode(), wrong))))
+    assert host.domains == true
+    assert host.cpus == uses
 
 
 @given(st.binary(min_size=8, max_size=64), st.integers(0, 2000))
 def test_garbage_in_struct_domain(garbage: bytes, at: int) -> None:
     _, nexts, _ = list_places()
     host = damaged({(nexts[0] & -PAGE) + at: garbage})
-    assert len(host.domains) <= 32_768
+    assert len(host.domains) <= 3
     assert host.cpus
     for domain in host.domains:
         list(host.roots(domain))
+
+
+def test_finding_for_a_p2m_tree_of_garbage() -> None:
+    with open_vmcore(SAMPLES / "xen-4.17-two-domus/vmcore") as vmcore:
+        _, host = find_host(vmcore)
+        shared = host.domains[0].shared_info
+        assert shared is not None
+        assert not any(host.p2m_trouble(domain) for domain in host.domains)
+        others = host.domains[1].shared_info
+        assert others is not None
+    garbage = damaged({shared.maddr + 0xC18: word(others.maddr // PAGE)})
+    assert f"mfn {others.maddr // PAGE:#x}, no page of the domain" in garbage.p2m_trouble(
+        garbage.domains[0]
+    )
+    found = {one.code for one in inspect_vmcore(garbage.case.vmcore).findings}
+    assert {"p2m-damaged", "dom0-p2m-disputed"} <= found
+
+
+def test_finding_for_a_list_that_leads_nowhere() -> None:
+    head, _, _ = list_places()
+    vmcore = damaged({head: word(0x4141414141414141)}).case.vmcore
+    inspection = inspect_vmcore(vmcore)
+    assert inspection.domains == ()
+    assert "domain-list-damaged" in [one.code for one in inspection.findings]
 
 
 def test_finding_for_a_list_that_ends_early() -> None:

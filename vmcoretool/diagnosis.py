@@ -77,9 +77,13 @@ def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Fi
         without_command: the domains that no crash can open.
     """
     trouble = host.domain_list.trouble
-    if host.domains and trouble:
+    if trouble and host.space is not None and host.vmcoreinfo is not None:
         message = f"after {len(host.domains)} domains: {trouble}"
         yield finding("domain-list-damaged", message)
+    for domain in host.domains:
+        wrong = host.p2m_trouble(domain)
+        if wrong:
+            yield finding("p2m-damaged", f"of domain {domain.id}: {wrong}")
     check = host.dom0_p2m
     if check and not check.agree:
         message = (

@@ -55,6 +55,12 @@ CODES: Final[tuple[Code, ...]] = (
         "Try crash --p2m_mfn with the one that the shared info page names.",
     ),
     Code(
+        "p2m-damaged",
+        "warning",
+        "A PV domain's p2m tree leads to pages that the domain does not own.",
+        "Do not trust what crash shows of this domain's memory; page tables are a way around it.",
+    ),
+    Code(
         "notes-only",
         "warning",
         "The input is readelf's text about a dump, not the dump.",

@@ -20,6 +20,7 @@ from vmcoretool.xen.domains import Domain, DomainList, find_domains
 from vmcoretool.xen.frame_table import FrameTable, find_frame_table
 from vmcoretool.xen.image import find_directmap
 from vmcoretool.xen.layouts import LINEAR_PT_SLOT
+from vmcoretool.xen.p2m import tree_trouble
 from vmcoretool.xen.space import XenSpace
 
 if TYPE_CHECKING:
@@ -245,6 +246,12 @@ class Host:
             except LogError as error:
                 trouble = error
         raise trouble
+
+    def p2m_trouble(self, domain: Domain) -> str:
+        """What is wrong with a domain's p2m tree, "" where nothing is seen to be."""
+        if domain.shared_info is None or domain.type != "pv" or self.frames is None:
+            return ""
+        return tree_trouble(self.memory, domain.shared_info, self.frames, domain.id)
 
     @cached_property
     def dom0_p2m(self) -> P2mCheck | None:

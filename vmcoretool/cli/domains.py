@@ -13,6 +13,8 @@ from vmcoretool.printable import printable
 from vmcoretool.render.json import domain_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmcoretool.cli.options import Request
     from vmcoretool.host import Host
     from vmcoretool.xen.domains import Domain
@@ -34,14 +36,7 @@ def command(
         found = host.domain_list
         counts, doubt = _pages(host)
         rows = [_row(host, domain, counts.get(domain.id)) for domain in found.domains]
-        if as_json:
-            import json  # noqa: PLC0415 - only then
-
-            emit(json.dumps(rows))
-        elif rows:
-            emit("  id type     memory  vcpus  max_pfn     p2m_mfn     Linux")
-            for row in rows:
-                emit(_line(row))
+        _print(rows, as_json=as_json)
         if found.trouble:
             ending = "the list ended early" if rows else "no domain was found"
             complain(f"{printable(request.vmcore[0])}: {ending}: {printable(found.trouble)}")
@@ -50,9 +45,26 @@ def command(
         check = host.dom0_p2m
         if check and not check.agree:
             complain(f"dom0's p2m_mfn differs from the crash note's ({check.note:#x})")
-        return int(bool(found.trouble) or bool(check and not check.agree))
+        absent = [str(row["id"]) for row in rows if row["type"] == "pv" and not row["release"]]
+        if absent:
+            complain(f"no Linux was found in the dump's memory of domain {', '.join(absent)}")
+        told = list(_troubles(host))
+        for line in told:
+            complain(f"{printable(request.vmcore[0])}: {line}")
+        return int(bool(found.trouble or told) or bool(check and not check.agree))
 
     return ask_host(request, answer)
+
+
+def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        import json  # noqa: PLC0415 - only then
+
+        emit(json.dumps(rows))
+    elif rows:
+        emit("  id type     memory  vcpus  max_pfn     p2m_mfn     Linux")
+        for row in rows:
+            emit(_line(row))
 
 
 def _pages(host: Host) -> tuple[dict[int, int], str]:
@@ -61,9 +73,19 @@ def _pages(host: Host) -> tuple[dict[int, int], str]:
         return {}, "no frame table was found" if host.domains else ""
     ends = [extent.end for extent in host.memory.pages.extents()]
     try:
-        return host.frames.count(max(ends, default=0) >> 12), ""
+        counts, missing = host.frames.count(max(ends, default=0) >> 12)
     except MemoryFault as error:
         return {}, f"the frame table is not in the dump ({error})"
+    return counts, f"that of {missing} frames, their entries are not in the dump" * bool(missing)
+
+
+def _troubles(host: Host) -> Iterator[str]:
+    for domain in host.domains:
+        if domain.type == "unknown":
+            yield f"domain {domain.id}: its type and memory are unknown: {domain.basis}"
+        trouble = host.p2m_trouble(domain)
+        if trouble:
+            yield f"domain {domain.id}: its p2m tree is damaged: {trouble}"
 
 
 def _row(host: Host, domain: Domain, pages: int | None) -> dict[str, Any]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from vmcoretool.xen.frame_table import FrameTable
     from vmcoretool.xen.space import XenSpace
 
-MAX_DOMAINS: Final = 32_768
-"""DOMID_FIRST_RESERVED is 0x7FF0 (xen/include/public/xen.h)."""
+FIRST_RESERVED: Final = 0x7FF0
+"""DOMID_FIRST_RESERVED: no domain has this id or a higher one (xen/include/public/xen.h)."""
 MAX_VCPUS: Final = 8192
 MAX_STRUCT: Final = 16_384
 _SHARED_INFO: Final = {8: (0xC00, 0xC10, "<6Q"), 4: (0x900, 0x90C, "<6I")}
@@ -124,22 +124,27 @@ def find_domains(space: XenSpace, info: VmcoreInfo, frames: FrameTable | None) -
     found: list[Domain] = []
     seen: set[int] = set()
     trouble = ""
-    at = head
     try:
-        pointer = space.number(at)
-        while pointer and not trouble:
+        pointer = space.number(head)
+        while pointer:
             if pointer in seen:
                 trouble = f"the list leads back to {pointer:#x}"
-            elif not _is_pointer(pointer) or len(found) >= MAX_DOMAINS:
+                break
+            seen.add(pointer)
+            # each struct domain is allocated, none lies in the image
+            if not _is_pointer(pointer) or space.image.maddr_of(pointer) is not None:
                 trouble = f"{pointer:#x} is no struct domain"
-            else:
-                seen.add(pointer)
-                raw = space.read(pointer, size)
-                domain_id = int.from_bytes(raw[id_at : id_at + 2], "little")
-                if frames:
-                    frames.know(pointer, domain_id)
-                found.append(_domain(space, pointer, domain_id, raw, frames))
-                pointer = int.from_bytes(raw[next_at : next_at + 8], "little")
+                break
+            raw = space.read(pointer, size)
+            domain_id = int.from_bytes(raw[id_at : id_at + 2], "little")
+            # domain_create() keeps the list in ascending order (xen/common/domain.c)
+            if not (found[-1].id if found else -1) < domain_id < FIRST_RESERVED:
+                trouble = f"{pointer:#x} is no struct domain: id {domain_id} has no place there"
+                break
+            if frames:
+                frames.know(pointer, domain_id)
+            found.append(_domain(space, pointer, domain_id, raw, frames))
+            pointer = int.from_bytes(raw[next_at : next_at + 8], "little")
     except MemoryFault as error:
         trouble = str(error)
     return DomainList(tuple(found), trouble)
@@ -176,7 +181,11 @@ def _shared_infos(
             continue
         shared = parse_shared_info(page, maddr)
         # shared with the guest, so it is the guest's; a table that does not say decides nothing
-        if shared and owned(frames, [maddr], domain_id) is not False:
+        if shared is None:
+            continue
+        if owned(frames, [maddr], domain_id) is not False or (
+            frames and frames.settle(maddr, domain_id)
+        ):
             yield shared
 
 

@@ -1,10 +1,11 @@
 """Who owns a machine page: ``page_info._domain`` in the hypervisor's frame table.
 
 VMCOREINFO_XEN gives the frame table's pointer, the size of ``page_info`` and the offset of
-``_domain``, 32 bits wide: since 3.4 the frame number of the owner's ``struct domain`` (Xen commit
-84be7c5af4 (2011-01-06) corrected the offset), before that the lower half of its address
-(xen/include/asm-x86/mm.h).  On machines whose memory has large holes the table is indexed without
-them; what is found is then checked against a page whose owner is known.
+``_domain``, 32 bits wide: since 3.4 the frame number of the owner's ``struct domain``, before that
+the lower half of its address (xen/include/asm-x86/mm.h).  Xen 3.4 to 4.0.1 tell a wrong offset
+(corrected by Xen commit 84be7c5af4 (2011-01-06) (in 4.1)): a page whose owner is known shows the
+right one.  On machines whose memory has large holes the table is indexed without them, which
+nothing here follows: pages above the first hole have no known owner there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Maddr
 from vmcoretool.errors import MemoryFault
+from vmcoretool.xen.space import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +38,7 @@ class FrameTable:
         self._size = size
         self._offset = offset
         self._owners: dict[int, int] = {}
+        self._settled = False
 
     def know(self, struct_domain: int, domain_id: int) -> None:
         """Tell the table where a domain's ``struct domain`` lies."""
@@ -50,27 +53,68 @@ class FrameTable:
             MemoryFault: the entry is not in the dump.
         """
         at = self._start + (maddr >> 12) * self._size + self._offset
-        return self._owners.get(self._space.number(at, 4))
+        owner = self._owners.get(self._space.number(at, 4))
+        self._settled = self._settled or owner is not None
+        return owner
 
-    def count(self, frames: int) -> dict[int, int]:
-        """Domain ids and how many of the first ``frames`` pages each owns, as far as they are here.
+    def settle(self, maddr: int, domain_id: int) -> bool:
+        """Look for the owner elsewhere in a page's entry, where the told offset names none.
+
+        Args:
+            maddr: of a page that by its contents is the domain's.
+            domain_id: its owner, which the table knows.
+
+        Returns:
+            Whether one other place names the owner; it is used from then on.  Only before any page
+            had a known owner where it was told to stand.
+        """
+        if self._settled:
+            return False
+        try:
+            entry = self._space.read(self._start + (maddr >> 12) * self._size, self._size)
+        except MemoryFault:
+            return False
+        places = [
+            at
+            for at in range(0, self._size, 4)
+            if self._owners.get(int.from_bytes(entry[at : at + 4], "little")) == domain_id
+        ]
+        if len(places) != 1:
+            return False
+        self._offset, self._settled = places[0], True
+        return True
+
+    def count(self, frames: int) -> tuple[dict[int, int], int]:
+        """Who owns how many of the first ``frames`` pages, as far as the table is here.
+
+        Returns:
+            Domain ids with their pages, and of how many frames the entries are not in the dump.
 
         Raises:
             MemoryFault: the table's first page is not in the dump.
         """
         counts: Counter[int] = Counter()
-        stride = self._size // 4
+        missing = 0
+        self._entries(0, 1)
         step = MIB // self._size
         for first in range(0, min(frames, MAX_COUNTED), step):
-            length = min(step, frames - first) * self._size
+            count = min(step, frames - first)
             try:
-                block = self._space.read(self._start + first * self._size, length)
+                counts.update(self._entries(first, count))
             except MemoryFault:
-                if not first:
-                    raise
-                continue
-            counts.update(array("I", block)[self._offset // 4 :: stride])
-        return {domain: counts[key] for key, domain in self._owners.items() if counts.get(key)}
+                few = PAGE // self._size
+                for at in range(first, first + count, few):
+                    some = min(few, first + count - at)
+                    try:
+                        counts.update(self._entries(at, some))
+                    except MemoryFault:
+                        missing += some
+        owned = {domain: counts[key] for key, domain in self._owners.items() if counts.get(key)}
+        return owned, missing
+
+    def _entries(self, first: int, count: int) -> array[int]:
+        block = self._space.read(self._start + first * self._size, count * self._size)
+        return array("I", block)[self._offset // 4 :: self._size // 4]
 
 
 def find_frame_table(space: XenSpace, info: VmcoreInfo) -> FrameTable | None:

@@ -12,13 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Maddr, Mfn, Vaddr
+from vmcoretool.errors import MemoryFault
 from vmcoretool.paging.x86_64 import frame, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmcoretool.memory import PhysicalMemory
     from vmcoretool.xen.domains import SharedInfo
+    from vmcoretool.xen.frame_table import FrameTable
 
 PAGE_SHIFT: Final = 12
+MAX_FRAME: Final = 1 << 40
+_SAMPLES: Final = 16
 _MARKS: Final = {8: 3 << 62, 4: 3 << 30}
 
 
@@ -55,11 +61,47 @@ def to_mfn(memory: PhysicalMemory, shared: SharedInfo, pfn: int, kind: str) -> M
     return None if entry == all_ones else Mfn(entry & ~_MARKS[shared.word_size])
 
 
+def tree_trouble(
+    memory: PhysicalMemory, shared: SharedInfo, frames: FrameTable, domain_id: int
+) -> str:
+    """What is wrong with a guest's tree, "" where a look at some of its branches shows nothing.
+
+    The guest keeps the tree in its own memory, so it owns every page of it.  What is not in the
+    dump is no fault of the tree.
+
+    Args:
+        memory: of the dump.
+        shared: of the guest.
+        frames: tells whose page is whose.
+        domain_id: the guest.
+    """
+    if "tree" not in kinds_of(shared):
+        return ""
+    for pfn in range(0, shared.max_pfn, max(shared.max_pfn // _SAMPLES, 1)):
+        try:
+            for node in _nodes(memory, shared, pfn):
+                if node >= MAX_FRAME or frames.owner(node << PAGE_SHIFT) != domain_id:
+                    return f"the way to pfn {pfn:#x} leads to mfn {node:#x}, no page of the domain"
+        except MemoryFault:
+            continue
+    return ""
+
+
+def _nodes(memory: PhysicalMemory, shared: SharedInfo, pfn: int) -> Iterator[int]:
+    # the pages of the tree on the way to a frame's entry, the top first
+    size = shared.word_size
+    fan = (1 << PAGE_SHIFT) // size
+    node = shared.frame_list_list
+    yield node
+    for index in (pfn // fan // fan, pfn // fan % fan):
+        at = Maddr((node << PAGE_SHIFT) + size * (index % fan))
+        node = int.from_bytes(memory.read(at, size), "little")
+        yield node
+
+
 def _from_tree(memory: PhysicalMemory, shared: SharedInfo, pfn: int) -> int:
     size = shared.word_size
     fan = (1 << PAGE_SHIFT) // size
-    entry = shared.frame_list_list
-    for index in (pfn // fan // fan, pfn // fan % fan, pfn % fan):
-        at = Maddr((entry << PAGE_SHIFT) + size * (index % fan))
-        entry = int.from_bytes(memory.read(at, size), "little")
-    return entry
+    *_, leaf = _nodes(memory, shared, pfn)
+    at = Maddr((leaf << PAGE_SHIFT) + size * (pfn % fan))
+    return int.from_bytes(memory.read(at, size), "little")
