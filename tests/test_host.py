@@ -277,6 +277,15 @@ def test_console_is_oldest_complete_line_first(words: list[str]) -> None:
             b"Hardware Dom0 crashed",
             None,
         ),
+        (
+            [
+                b"(XEN) [0000001234abcdef] Hardware Dom7 shutdown: watchdog rebooting machine",
+                b"(XEN) [0000001234abcdf0] Executing kexec image on cpu2",
+            ],
+            b"Hardware Dom7 shutdown: watchdog",
+            2,
+        ),
+        ([b"(XEN) Domain 3 (vcpu#0) crashed on cpu#1:"], None, None),
         ([b"(d1) Hardware Dom0 crashed: said by a guest"], None, None),
         ([b"(XEN) nothing happened"], None, None),
         ([b"(XEN) Executing kexec image on cpu0"], b"Executing kexec image", 0),
@@ -290,10 +299,24 @@ def test_headline_and_cpu(lines: list[bytes], panic: bytes | None, cpu: int | No
     assert told.rip == (0xFFFF82D040314416 if cpu == 3 else None)
 
 
+def test_where_the_hypervisor_faulted_is_not_what_was_printed_for_others() -> None:
+    before = [
+        b"(XEN) CPU:    1",
+        b"(XEN) RIP:    e008:[<ffff82d040111111>] warned()",
+        b"(XEN) CPU:    0",
+        b"(XEN) RIP:    e033:[<ffffffff81001234>]",
+    ]
+    panic = [b"(XEN) Panic on CPU 0:", b"(XEN) no memory", b"(XEN) *****"]
+    assert read_crash_text([*before, *panic]).rip is None
+    own = [b"(XEN) CPU:    0", b"(XEN) RIP:    e008:[<ffff82d040222222>] f()"]
+    assert read_crash_text([*own, *before, *panic]).rip == 0xFFFF82D040222222
+
+
 def test_signature_has_no_addresses_and_cpus() -> None:
     one = normalised("Xen BUG at x.c:12, CPU 3 pid 77 d1v0 ffff82d040314416 0x1234")
     two = normalised("Xen BUG at x.c:12, CPU 0 pid 9 d2v1 ffff82d040000000 0x99")
     assert one == two
+    assert normalised("bad mfn 1a2b of it") == normalised("bad mfn=77 of it").replace("=", " ")
     assert normalised("FATAL TRAP: vec 2") != normalised("FATAL TRAP: vec 6")
 
 

@@ -18,6 +18,7 @@ _VARYING: Final = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,16}\b"), "#"),
     (re.compile(r"\b(cpu|pcpu|pid|vcpu)([ =:#]?)\d+", re.IGNORECASE), r"\1\2#"),
     (re.compile(r"\bd\d+v\d+\b"), "d#v#"),
+    (re.compile(r"\b([gmp]fn)([ =:]?)[0-9a-f]+\b", re.IGNORECASE), r"\1\2#"),
 )
 _ID_LENGTH: Final = 16
 

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _PREFIX: Final = b"(XEN) "
-# console_timestamps=: "[2026-11-24 03:46:00] ", "[2026-11-24 03:46:00.123] ", "[   12.345678] "
-_STAMP: Final = re.compile(rb"\[[ 0-9:.\-]{5,30}\] ")
+# console_timestamps=: "[2026-11-24 03:46:00] ", "[2026-11-24 03:46:00.123] ", "[   12.345678] ",
+# or 16 hexadecimal digits
+_STAMP: Final = re.compile(rb"\[(?:[ 0-9:.\-]{5,30}|[0-9a-f]{16})\] ")
 _PANIC: Final = re.compile(rb"Panic on CPU (\d{1,5}):")
 _IMAGE: Final = re.compile(rb"Executing (?:kexec|crash) image on cpu ?(\d{1,5})")
-_DOM0: Final = re.compile(rb"(?:Hardware )?Dom(?:ain )?0 crashed")
+_DOM0: Final = re.compile(rb"(?:Hardware Dom\d{1,5}|Dom(?:ain )?0) crashed")
 _HEADLINES: Final = (
     _DOM0,
+    re.compile(rb"(?:Hardware Dom\d{1,5}|Domain 0) shutdown: watchdog"),
     re.compile(rb"'C' pressed -> triggering crash ?dump"),
 )
-_RIP: Final = re.compile(rb"(?:RIP|EIP): +[0-9a-f]{4}:\[<([0-9a-f]{8,16})>\]")
+# of the hypervisor's own code: ring 0; a guest's registers are printed in the same form
+_RIP: Final = re.compile(rb"(?:RIP|EIP): +[0-9a-f]{3}[048c]:\[<([0-9a-f]{8,16})>\]")
+_REGISTERS_OF: Final = re.compile(rb"CPU: +(\d{1,5})$")
 _STARS: Final = b"*****"
 _COMMAND_LINE: Final = b"Command line: "
 _MESSAGE_LINES: Final = 8
@@ -38,7 +42,8 @@ class CrashText(NamedTuple):
         cpu: the CPU that crashed the host.
         cpu_basis: the line that says so.
         command_line: of the hypervisor.
-        rip: where the hypervisor faulted, by the last registers it printed before it panicked.
+        rip: where the hypervisor faulted, by the last registers of its own that it printed for that
+            CPU before it panicked.
     """
 
     panic: bytes | None = None
@@ -64,19 +69,23 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
     cpu: int | None = None
     basis = ""
     rip: int | None = None
-    printed: int | None = None
+    printed: dict[int | None, int] = {}
+    shown: int | None = None
     for number, line in enumerate(own):
         if line is None:
             continue
         found = _PANIC.match(line)
         if found:
             panic = _message(own[number + 1 :]) or line
-            rip = printed
             cpu, basis = int(found[1]), line.decode("ascii", "replace")
+            rip = printed.get(cpu, printed.get(None))
         elif any(pattern.match(line) for pattern in _HEADLINES):
             panic, rip = line[:_LIMIT], None
+        of_cpu = _REGISTERS_OF.match(line)
+        shown = int(of_cpu[1]) if of_cpu else shown
         where = _RIP.match(line)
-        printed = int(where[1], 16) if where else printed
+        if where:
+            printed[shown] = int(where[1], 16)
         said = _IMAGE.search(line)
         if said:
             cpu, basis = int(said[1]), said[0].decode("ascii")
