@@ -529,10 +529,55 @@ def test_byte_ring_of_before_3_5() -> None:
     )
     head = struct.pack("<QIII", 0x1000, 16, 21, 16)
     blocks = {0x100: head, 0x1000: b"two\nthree\n<6>old"}
-    assert list(log_lines(info, reader(blocks))) == [b"<6>oldtwo", b"t"]
+    assert list(log_lines(info, reader(blocks))) == [b"oldtwo", b"t"]
+    short = vmcoreinfo(
+        "SYMBOL(log_buf)=100\nSYMBOL(log_buf_len)=104\nSYMBOL(log_end)=108\nSYMBOL(logged_chars)=10c\n"
+    )
+    blocks[0x100] = struct.pack("<IIII", 0x1000, 16, 21, 16)
+    assert list(log_lines(short, reader(blocks), 4)) == [b"oldtwo", b"t"]
     blocks[0x1000] = b"abc\n".ljust(16, b"\0")
     blocks[0x100] = struct.pack("<QIII", 0x1000, 16, 4, 4)
     assert list(log_lines(info, reader(blocks))) == [b"abc"]
+
+
+@pytest.mark.parametrize(("word_size", "letter"), [(8, "Q"), (4, "I")])
+def test_ring_of_both_widths(word_size: int, letter: str) -> None:
+    keys = "SYMBOL(prb)=100\nSIZE(prb_desc)={desc}\nSIZE(printk_info)=16\n"
+    keys += "OFFSET(printk_ringbuffer.desc_ring)=0\nOFFSET(printk_ringbuffer.text_data_ring)=64\n"
+    keys += "OFFSET(prb_desc_ring.count_bits)=0\nOFFSET(prb_desc_ring.descs)=8\n"
+    keys += "OFFSET(prb_desc_ring.infos)=16\nOFFSET(prb_desc_ring.head_id)=24\n"
+    keys += "OFFSET(prb_desc_ring.tail_id)=32\nOFFSET(prb_data_ring.size_bits)=0\n"
+    keys += "OFFSET(prb_data_ring.data)=8\nOFFSET(atomic_long_t.counter)=0\n"
+    keys += "OFFSET(prb_desc.state_var)=0\nOFFSET(prb_desc.text_blk_lpos)={word}\n"
+    keys += "OFFSET(prb_data_blk_lpos.begin)=0\nOFFSET(prb_data_blk_lpos.next)={word}\n"
+    keys += "OFFSET(printk_info.ts_nsec)=0\nOFFSET(printk_info.text_len)=8\n"
+    info = vmcoreinfo(keys.format(desc=3 * word_size, word=word_size))
+    bits = 8 * word_size
+    newest = (1 << bits - 2) - 1  # ids count from just before they wrap
+    ring = bytearray(128)
+    for at, value in ((0, 1), (8, 0x1000), (16, 0x2000), (24, newest), (32, newest - 1)):
+        struct.pack_into(f"<{letter}", ring, at, value)
+    struct.pack_into("<I", ring, 64, 6)
+    struct.pack_into(f"<{letter}", ring, 72, 0x3000)
+    descs = bytearray(6 * word_size)
+    data = bytearray(64)
+    for number, start, text in ((newest - 1, 0, b"one"), (newest, 32, b"two")):
+        state = 2 << bits - 2 | number
+        values = (state, start, start + 16)
+        struct.pack_into(f"<3{letter}", descs, number % 2 * 3 * word_size, *values)
+        data[start + word_size : start + word_size + 3] = text
+    infos = struct.pack("<QHxxxxxx", 1_500_000, 3) * 2
+    blocks = {
+        0x100: struct.pack(f"<{letter}", 0x200),
+        0x200: bytes(ring),
+        0x1000: bytes(descs),
+        0x2000: infos,
+        0x3000: bytes(data),
+    }
+    assert list(log_lines(info, reader(blocks), word_size)) == [
+        b"[    0.001500] one",
+        b"[    0.001500] two",
+    ]
 
 
 def test_records_of_3_5_to_5_9() -> None:

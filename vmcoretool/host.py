@@ -172,17 +172,20 @@ class Host:
             except MemoryFault:
                 continue
             for (word,) in struct.iter_unpack("<Q", raw):
-                if self._is_guest_table(word, domain.id):
+                if self._is_guest_table(word, domain):
                     yield frame(word), f"cr3 in struct vcpu of its vcpu {vcpu.vcpu}"
 
-    def _is_guest_table(self, word: int, domain_id: int) -> bool:
-        # Xen's linear page tables: slot 258 of a guest's level 4 table refers to the table
+    def _is_guest_table(self, word: int, domain: Domain) -> bool:
+        # Xen's linear page tables: slot 258 of a guest's level 4 table refers to the table. That of
+        # a 32-bit guest is Xen's and has no owner (xen/arch/x86/domain.c, setup_compat_l4).
         root = frame(word)
         if not root or word >> 52 or self.frames is None:
             return False
         try:
             entry = self.memory.read_u64(Maddr(root + 8 * LINEAR_PT_SLOT))
-            return entry & FRAME_MASK == root and self.frames.owner(root) == domain_id
+            owner = self.frames.owner(root)
+            compat = bool(domain.shared_info and domain.shared_info.word_size == 4)
+            return entry & FRAME_MASK == root and (owner == domain.id or (compat and owner is None))
         except MemoryFault:
             return False
 
@@ -240,9 +243,10 @@ class Host:
             LogError: no table of the domain leads to the log, or it is not in the dump.
         """
         trouble = LogError(f"no page table of domain {domain.id} is known")
+        word_size = domain.shared_info.word_size if domain.shared_info else 8
         for root, _ in self.roots(domain):
             try:
-                return tuple(log_lines(info, kernel_reader(self.memory, root)))
+                return tuple(log_lines(info, kernel_reader(self.memory, root), word_size))
             except LogError as error:
                 trouble = error
         raise trouble

@@ -10,6 +10,7 @@ Three forms, told by the symbols that are there (kernel/printk/):
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Vaddr
@@ -27,9 +28,7 @@ MAX_LOG: Final = 64 * MIB
 MAX_BITS: Final = 24
 _PAGE: Final = 4096
 _WORD: Final = 8
-# prb_desc.state_var: the two highest bits are the state, the rest is the id
-_STATE_SHIFT: Final = 62
-_ID_MASK: Final = (1 << 62) - 1
+_LEVEL: Final = re.compile(rb"<\d{1,3}>")
 _COMMITTED: Final = 1
 _FINALIZED: Final = 2
 _NO_DATA: Final = 1
@@ -55,23 +54,26 @@ def kernel_reader(memory: PhysicalMemory, root: Maddr) -> Callable[[int, int], b
     return read
 
 
-def log_lines(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[bytes]:
+def log_lines(
+    info: VmcoreInfo, read: Callable[[int, int], bytes], word_size: int = _WORD
+) -> Iterator[bytes]:
     """The log's lines, oldest first, each with the time stamp that ``dmesg`` prints.
 
     Args:
         info: Linux's VMCOREINFO.
         read: of the kernel's virtual memory.
+        word_size: of the kernel: 8, or 4 bytes for a 32-bit one.
 
     Raises:
         LogError: VMCOREINFO does not describe a log, or its parts are not in the dump.
     """
     try:
         if info.symbol("prb") is not None:
-            yield from _ring(info, read)
+            yield from _ring(_Fields(info, read, word_size))
         elif info.symbol("log_first_idx") is not None:
-            yield from _records(info, read)
+            yield from _records(_Fields(info, read, word_size))
         elif info.symbol("log_end") is not None:
-            yield from _bytes(info, read)
+            yield from _bytes(_Fields(info, read, word_size))
         else:
             raise LogError("VMCOREINFO names no log: neither prb, log_first_idx nor log_end")
     except MemoryFault as error:
@@ -80,23 +82,25 @@ def log_lines(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[b
 
 class _Fields:
     # sizes and offsets by their VMCOREINFO names
-    def __init__(self, info: VmcoreInfo, read: Callable[[int, int], bytes]) -> None:
-        self._info = info
+    def __init__(self, info: VmcoreInfo, read: Callable[[int, int], bytes], word_size: int) -> None:
+        self.info = info
         self.read = read
+        self.word = word_size
 
     def symbol(self, name: str) -> int:
-        return self._need(self._info.symbol(name), f"SYMBOL({name})")
+        return self._need(self.info.symbol(name), f"SYMBOL({name})")
 
     def size(self, name: str) -> int:
-        return self._need(self._info.size(name), f"SIZE({name})")
+        return self._need(self.info.size(name), f"SIZE({name})")
 
     def offset(self, name: str) -> int:
-        return self._need(self._info.offset(name), f"OFFSET({name})")
+        return self._need(self.info.offset(name), f"OFFSET({name})")
 
-    def number(self, vaddr: int, size: int = _WORD) -> int:
+    def number(self, vaddr: int, size: int | None = None) -> int:
+        size = self.word if size is None else size
         return int.from_bytes(self.read(vaddr, size), "little")
 
-    def member(self, struct: int, name: str, size: int = _WORD) -> int:
+    def member(self, struct: int, name: str, size: int | None = None) -> int:
         return self.number(struct + self.offset(name), size)
 
     @staticmethod
@@ -115,8 +119,11 @@ def _within(value: int, limit: int, what: str) -> int:
 # --- 5.10 and later ---------------------------------------------------------------------------
 
 
-def _ring(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[bytes]:
-    fields = _Fields(info, read)
+def _ring(fields: _Fields) -> Iterator[bytes]:
+    read = fields.read
+    # prb_desc.state_var: the two highest bits are the state, the rest is the id
+    state_shift = 8 * fields.word - 2
+    id_mask = (1 << state_shift) - 1
     ring = fields.number(fields.symbol("prb"))
     descs = ring + fields.offset("printk_ringbuffer.desc_ring")
     texts = ring + fields.offset("printk_ringbuffer.text_data_ring")
@@ -134,8 +141,8 @@ def _ring(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[bytes
     )
     data = read(fields.number(texts + fields.offset("prb_data_ring.data")), size)
     counter = fields.offset("atomic_long_t.counter")
-    head = fields.number(descs + fields.offset("prb_desc_ring.head_id") + counter) & _ID_MASK
-    tail = fields.number(descs + fields.offset("prb_desc_ring.tail_id") + counter) & _ID_MASK
+    head = fields.number(descs + fields.offset("prb_desc_ring.head_id") + counter) & id_mask
+    tail = fields.number(descs + fields.offset("prb_desc_ring.tail_id") + counter) & id_mask
     state_at = fields.offset("prb_desc.state_var") + counter
     block_at = fields.offset("prb_desc.text_blk_lpos")
     begin_at = block_at + fields.offset("prb_data_blk_lpos.begin")
@@ -143,21 +150,21 @@ def _ring(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[bytes
     stamp_at = fields.offset("printk_info.ts_nsec")
     length_at = fields.offset("printk_info.text_len")
 
-    def word(table: bytes, at: int, width: int = _WORD) -> int:
+    def word(table: bytes, at: int, width: int = fields.word) -> int:
         return int.from_bytes(table[at : at + width], "little")
 
-    for step in range(min((head - tail & _ID_MASK) + 1, count)):
-        number = tail + step & _ID_MASK
+    for step in range(min((head - tail & id_mask) + 1, count)):
+        number = tail + step & id_mask
         desc, entry = number % count * desc_size, number % count * info_size
         state = word(desc_table, desc + state_at)
-        if state & _ID_MASK != number or state >> _STATE_SHIFT not in (_COMMITTED, _FINALIZED):
+        if state & id_mask != number or state >> state_shift not in (_COMMITTED, _FINALIZED):
             continue
         begin, behind = word(desc_table, desc + begin_at), word(desc_table, desc + next_at)
-        text = _block(data, begin, behind)[: word(info_table, entry + length_at, 2)]
-        yield from _stamped(word(info_table, entry + stamp_at), text)
+        text = _block(data, begin, behind, fields.word)[: word(info_table, entry + length_at, 2)]
+        yield from _stamped(word(info_table, entry + stamp_at, 8), text)
 
 
-def _block(data: bytes, begin: int, behind: int) -> bytes:
+def _block(data: bytes, begin: int, behind: int, word: int) -> bytes:
     # A block is an id and the text; one that does not fit before the ring's end starts at 0.
     if begin & _NO_DATA and behind & _NO_DATA:
         return b""
@@ -167,19 +174,18 @@ def _block(data: bytes, begin: int, behind: int) -> bytes:
         start = 0
     elif not end:
         end = size
-    return data[start + _WORD : end]
+    return data[start + word : end]
 
 
 # --- 3.5 to 5.9 -------------------------------------------------------------------------------
 
 
-def _records(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[bytes]:
-    fields = _Fields(info, read)
-    name = "printk_log" if info.size("printk_log") is not None else "log"
+def _records(fields: _Fields) -> Iterator[bytes]:
+    name = "printk_log" if fields.info.size("printk_log") is not None else "log"
     stamp_at, length_at = fields.offset(f"{name}.ts_nsec"), fields.offset(f"{name}.len")
     text_at, header = fields.offset(f"{name}.text_len"), fields.size(name)
     size = _within(fields.number(fields.symbol("log_buf_len"), 4), MAX_LOG, "size")
-    data = read(fields.number(fields.symbol("log_buf")), size)
+    data = fields.read(fields.number(fields.symbol("log_buf")), size)
     at = fields.number(fields.symbol("log_first_idx"), 4)
     end = fields.number(fields.symbol("log_next_idx"), 4)
     room = size
@@ -206,14 +212,17 @@ def _stamped(nanoseconds: int, text: bytes) -> Iterator[bytes]:
 # --- before 3.5 -------------------------------------------------------------------------------
 
 
-def _bytes(info: VmcoreInfo, read: Callable[[int, int], bytes]) -> Iterator[bytes]:
-    fields = _Fields(info, read)
+def _bytes(fields: _Fields) -> Iterator[bytes]:
     size = _within(fields.number(fields.symbol("log_buf_len"), 4), MAX_LOG, "size")
-    data = read(fields.number(fields.symbol("log_buf")), size)
+    data = fields.read(fields.number(fields.symbol("log_buf")), size)
     end = fields.number(fields.symbol("log_end"), 4)
-    logged = info.symbol("logged_chars")
+    logged = fields.info.symbol("logged_chars")
     count = min(fields.number(logged, 4) if logged is not None else end, size)
     start = end - count
     text = b"".join((data[start % size :], data[: start % size]))[:count]
     lines = text.removesuffix(b"\n").split(b"\n")
-    yield from lines[1:] if count == size else lines
+    # syslog's levels, which dmesg does not print either
+    yield from (
+        _LEVEL.sub(b"", line, count=1) if line.startswith(b"<") else line
+        for line in (lines[1:] if count == size else lines)
+    )
