@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
+from vmcoretool.addresses import Vaddr
 from vmcoretool.inspection import find_host, inspect_vmcore
 from vmcoretool.linux.printk import log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
 from vmcoretool.memory import PhysicalMemory
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import parse_vmcoreinfo
+from vmcoretool.paging.x86_64 import Run
 from vmcoretool.signature import normalised
 from vmcoretool.vmcore import read_vmcore
-from vmcoretool.xen.console import Ring, read_console
+from vmcoretool.xen.console import Ring, find_ring, read_console
 from vmcoretool.xen.crash_text import read_crash_text
 from vmcoretool.xen.domains import SharedInfo, parse_shared_info
 from vmcoretool.xen.image import Image
@@ -129,6 +131,9 @@ def test_dmesg_and_vmcoreinfo_of_dom0() -> None:
     info = run("vmcoreinfo", "--source", "linux", sample)
     assert info.stdout.startswith("OSRELEASE=6.1.0-56-amd64\nBUILD-ID=eb4f")
     assert "memory of domain 0" in info.stderr
+    other = run("vmcoreinfo", "--domain", "3", sample)
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "none is of domain 3" in other.stderr
     inspection = json.loads(run("inspect", "--json", sample).stdout)
     build_id = run("vmcoreinfo", "--source", "linux", "--get", "BUILD-ID", sample).stdout.strip()
     assert inspection["dom0"]["build_id"] == build_id
@@ -237,6 +242,33 @@ class NoPages:
 
 
 NOTHING = PhysicalMemory(NoPages())
+
+
+class Pages(NoPages):
+    """Memory of a few pages."""
+
+    def __init__(self, pages: dict[int, bytes]) -> None:
+        self.pages = pages
+
+    def stored(self) -> Any:
+        return [_extent(frame) for frame in sorted(self.pages)]
+
+    extents = stored
+
+    def is_present(self, maddr: int) -> bool:
+        return maddr // PAGE in self.pages
+
+    def read_at(self, maddr: int, size: int) -> bytes:
+        page = self.pages.get(maddr // PAGE, b"")
+        return page[maddr % PAGE : maddr % PAGE + size]
+
+
+def _extent(frame: int) -> Any:
+    from vmcoretool import Extent
+
+    return Extent(Maddr(frame * PAGE), Maddr(frame * PAGE + PAGE))
+
+
 LINES = st.lists(st.text("abcdefgh :=0123", min_size=0, max_size=60), min_size=1, max_size=900)
 
 
@@ -255,6 +287,29 @@ def test_console_is_oldest_complete_line_first(words: list[str]) -> None:
         kept = console.lines
         assert kept == tuple(lines[len(lines) - len(kept) :])
         assert len(text) - size <= sum(len(line) + 1 for line in lines[: len(lines) - len(kept)])
+
+
+class Filtered(Pages):
+    """Memory whose absent pages were left out, for they held zeros."""
+
+    def is_excluded(self, maddr: int) -> bool:
+        return maddr < 0x100_0000
+
+
+@pytest.mark.parametrize("by", [-8, 8, -4])
+def test_ring_by_its_pointer_and_the_size_beside(by: int) -> None:
+    data = bytearray(PAGE)
+    struct.pack_into("<Q", data, 0x800, 0xFFFF_8300_0020_0000)
+    struct.pack_into("<I", data, 0x800 + by, 0x4000)
+    text = b"(XEN) one\n(XEN) two\n"
+    pages = {0x100: bytes(data), 0x200: text.ljust(PAGE, b"\0")}
+    run = Run(Vaddr(0xFFFF_82D0_4020_0000), Maddr(0x10_0000), PAGE)
+    image = NO_IMAGE._replace(runs=(run,))
+    ring = find_ring(PhysicalMemory(Filtered(pages)), image, run.vaddr)
+    assert ring is not None
+    assert ring.pointer == run.vaddr + 0x800
+    assert ring.data == text.ljust(0x4000, b"\0")
+    assert find_ring(PhysicalMemory(Pages(pages)), image, run.vaddr) is None
 
 
 @pytest.mark.parametrize(
@@ -445,31 +500,6 @@ def test_finding_for_a_list_that_ends_early() -> None:
 
 
 # --- p2m, shared info -------------------------------------------------------------------------
-
-
-class Pages(NoPages):
-    """Memory of a few pages."""
-
-    def __init__(self, pages: dict[int, bytes]) -> None:
-        self.pages = pages
-
-    def stored(self) -> Any:
-        return [_extent(frame) for frame in sorted(self.pages)]
-
-    extents = stored
-
-    def is_present(self, maddr: int) -> bool:
-        return maddr // PAGE in self.pages
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        page = self.pages.get(maddr // PAGE, b"")
-        return page[maddr % PAGE : maddr % PAGE + size]
-
-
-def _extent(frame: int) -> Any:
-    from vmcoretool import Extent
-
-    return Extent(Maddr(frame * PAGE), Maddr(frame * PAGE + PAGE))
 
 
 @pytest.mark.parametrize(("size", "letter"), [(8, "Q"), (4, "I")])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vmcoretool.vmcore import Vmcore
 
 INTERRUPTED: Final = 130
+DOM0: Final = 0
 
 
 @click.command("vmcoreinfo")
@@ -48,7 +49,10 @@ def command(
     """
     check_format(format_name)
     with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
-        found = {"xen": opened.vmcoreinfo_xen, "linux": opened.vmcoreinfo_linux}
+        of_headers = opened.vmcoreinfo_linux if domain == DOM0 else None
+        found = {"xen": opened.vmcoreinfo_xen, "linux": of_headers}
+        if domain != DOM0:
+            source = "linux"  # no other has domains
         names = [source] if source else ["xen", "linux"]
         info = next((found[name] for name in names if found[name]), None)
         if info is None and source == "linux":

@@ -1,8 +1,10 @@
 """The hypervisor's console ring, found without symbols, and what its lines tell.
 
 From 4.1 on (Xen commit b5e0c9e2a3 (2010-04-22)) the ring lies in the direct map and two static
-variables lead to it: ``conring``, a pointer, 8 bytes behind ``conring_size``, 32 bits
-(xen/drivers/char/console.c).  The pair is looked for in the image's data; the text decides.
+variables lead to it: ``conring``, a pointer, beside ``conring_size``, 32 bits
+(xen/drivers/char/console.c): GCC puts the size 8 bytes before the pointer in all builds seen,
+compilers that keep the order of the source behind it.  The pair is looked for in the image's data;
+the text decides.  Pages of the ring that makedumpfile -d 1 left out were zero.
 Before, the ring is an array in the image itself, of 16 KiB.
 
 The ring's memory is not cleared before use: behind the text there may lie what a boot loader left.
@@ -33,7 +35,8 @@ SEARCH_LIMIT: Final = MIB
 ARRAY_LIMIT: Final = 16 * MIB
 ARRAY_SIZE: Final = 16_384
 """_CONRING_SIZE, and the size of the array before it had a name (xen/drivers/char/console.c)."""
-RING_SIZES: Final = tuple(1 << bits for bits in range(14, 24))
+RING_SIZES: Final = tuple(1 << bits for bits in range(14, 27))
+_BESIDE: Final = (-8, 8, -4)
 _PREFIX: Final = b"(XEN) "
 _TEXT: Final = frozenset(b"\t\n\r\x1b" + bytes(range(0x20, 0x7F)))
 _CLEARED: Final = 64
@@ -84,17 +87,34 @@ def find_ring(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
     """
     for vaddr, block in image_blocks(memory, image, near, SEARCH_LIMIT):
         for at, pointer, start in _pointers(block):
-            size = int.from_bytes(block[at - 8 : at - 4], "little")
-            if size not in RING_SIZES:
+            beside = (int.from_bytes(block[at + by :][:4], "little") for by in _BESIDE)
+            size = next((size for size in beside if size in RING_SIZES), None)
+            if size is None:
                 continue
             maddr = _machine(memory, image, pointer, start)
             try:
-                data = memory.read(maddr, size)
+                data = _with_zeros(memory, maddr, size)
             except MemoryFault:
                 continue
             if _PREFIX in data:
                 return Ring(Vaddr(vaddr + at), maddr, data)
     return _array_in_image(memory, image, near)
+
+
+def _with_zeros(memory: PhysicalMemory, maddr: Maddr, size: int) -> bytes:
+    # The bytes, with zeros for pages that were left out; MemoryFault for what was never there.
+    try:
+        return memory.read(maddr, size)
+    except MemoryFault:
+        pages = []
+        for at in range(maddr, maddr + size, PAGE_SIZE):
+            try:
+                pages.append(memory.read(Maddr(at), PAGE_SIZE))
+            except MemoryFault as error:
+                if not error.excluded:
+                    raise
+                pages.append(bytes(PAGE_SIZE))
+        return b"".join(pages)
 
 
 def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
@@ -142,7 +162,10 @@ def console_by_symbols(space: XenSpace, symbols: Mapping[str, Vaddr]) -> Console
         if size not in RING_SIZES:
             return None
     written = space.number(symbols["conringp"], 4)
-    data = space.read(start, size)
+    if start % PAGE_SIZE:
+        data = space.read(start, size)
+    else:
+        data = _with_zeros(space.memory, space.maddr(start), size)
     basis = f"conringp says that {written} bytes were written"
     if written < size:
         return Console(data[:written], wrapped=False, basis=basis)
