@@ -53,7 +53,13 @@ class Machine:
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - this program has one thread
         )
-        self._serial = self._connect(self._serial_path)
+        try:
+            self._serial = self._connect(self._serial_path)
+        except BaseException:
+            self._process.kill()  # nobody calls __exit__ for what was not entered
+            self._process.wait()
+            self._sockets.cleanup()
+            raise
         self._serial.settimeout(0.5)
         self._log = self._log_path.open("wb")
         return self
@@ -135,6 +141,7 @@ class Machine:
                 time.sleep(0.05)
             else:
                 return connection
+        self._process.kill()  # else its output may have no end to wait for
         out = self._process.stdout.read(800) if self._process.stdout else b""
         raise LabError(f"QEMU did not start: {out!r}")
 
