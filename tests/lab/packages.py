@@ -73,7 +73,9 @@ class Suite:
         signed = f"[signed-by={KEYRING}] " if Path(KEYRING).exists() else ""
         (self.folder / "state" / "status").touch()
         (self.folder / "sources.list").write_text(f"deb {signed}{MIRROR} {self.name} main\n")
-        run("apt-get", *self._options(), "update", "-q")
+        # without this, lists that could not be fetched are a warning, and no list is "ready"
+        strict = ("-o", "APT::Update::Error-Mode=any")
+        run("apt-get", *self._options(), *strict, "update", "-q")
         (self.folder / "ready").touch()
 
     def root(self, package: str) -> Path:
@@ -113,11 +115,15 @@ class Suite:
         return found.group(1)
 
     def _download(self, package: str) -> Path:
+        # apt-get writes under the final name from the first byte on, and goes on with half a file
         folder = self.folder / "debs"
         found = sorted(folder.glob(f"{package}_*.deb"))
         if not found:
-            run("apt-get", *self._options(), "download", "-q", package, cwd=folder)
-            found = sorted(folder.glob(f"{package}_*.deb"))
+            partial = folder / "partial"
+            partial.mkdir(exist_ok=True)
+            run("apt-get", *self._options(), "download", "-q", package, cwd=partial)
+            for deb in partial.glob(f"{package}_*.deb"):
+                found.append(deb.rename(folder / deb.name))
         return found[-1]
 
     def _unpack(self, deb: Path, place: Path) -> None:
