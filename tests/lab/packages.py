@@ -184,6 +184,12 @@ def xen_syms(version: str) -> Path | None:
     return found[0]
 
 
+def efi_map(version: str) -> Path:
+    """The symbols of the package's xen.efi, which is linked otherwise than xen-syms."""
+    root = XEN[version].root(f"xen-hypervisor-{version}-amd64-dbg")
+    return next(root.rglob(f"xen-{version}*.efi.map"))
+
+
 def kernel() -> tuple[Path, str]:
     """The root of dom0's kernel package and the kernel's release."""
     package = BOOKWORM.resolve("linux-image-amd64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.lab.packages import run, xen_syms
+from tests.lab.packages import efi_map, run, xen_syms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,19 +39,24 @@ def collect(scenario: Scenario, folder: Path) -> dict[str, Any]:
     # the first Linux in the log is dom0's; the crash kernel's comes later
     facts["dom0_release"] = _first(log, r"Linux version (\S+)")
     facts["domains"] = _domains(log) if scenario.guests else [{"id": 0, "type": "pv"}]
-    namelist = xen_syms(scenario.xen) if scenario.boot != "efi" else None
-    facts["symbols"] = symbols(namelist) if namelist else {}
+    if scenario.boot == "efi":
+        facts["symbols"] = _chosen(efi_map(scenario.xen).read_text())
+    else:
+        namelist = xen_syms(scenario.xen)
+        facts["symbols"] = symbols(namelist) if namelist else {}
     return facts
 
 
 def symbols(path: Path) -> dict[str, str]:
     """Addresses as ``nm`` prints them."""
-    found = {}
-    for line in run("nm", path).stdout.splitlines():
-        words = line.split()
-        if len(words) == 3 and words[2] in _SYMBOLS:
-            found[words[2]] = f"0x{words[0].lstrip('0')}"
-    return found
+    return _chosen(run("nm", path).stdout)
+
+
+def _chosen(lines: str) -> dict[str, str]:
+    split = [line.split() for line in lines.splitlines()]
+    return {
+        words[2]: hex(int(words[0], 16)) for words in split if words[2:3] and words[2] in _SYMBOLS
+    }
 
 
 def _crashed_cpu(log: str, line: str | None) -> int | None:
