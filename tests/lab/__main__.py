@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.lab import checks, crashes, report, scenarios, truth
-from tests.lab.packages import EXTRA_TOOLS, TOOLS, LabError, dbg_vmlinux, missing_tools, xen_syms
+from tests.lab.packages import (
+    TOOLS,
+    LabError,
+    dbg_vmlinux,
+    missing_for,
+    missing_tools,
+    xen_syms,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +37,9 @@ def ensure(scenario: Scenario, *, fresh: bool = False) -> Path:
     Raises:
         LabError: it could not be made.
     """
-    folder = scenarios.output_folder() / scenario.name
+    # a hypervisor of one's own never shares a folder with the package's
+    own = "own-" if os.environ.get("LAB_XEN") else ""
+    folder = scenarios.output_folder() / f"{own}{scenario.name}"
     done = folder / "truth.json"
     if done.exists() and not fresh:
         _write(done, truth.collect(scenario, folder))
@@ -77,7 +86,12 @@ def sessions_of(scenario: Scenario, folder: Path, found: list[Crash]) -> Iterato
     whose = "own" if os.environ.get("LAB_XEN") else "stock"
     label = f"{scenario.name}, hypervisor, {whose} xen-syms"
     for crash in found:
-        yield crashes.session(label, crash, argv, crashes.HYPERVISOR, folder)
+        wanted = (
+            crashes.wanted_of_pair(crash, must_fail=False)
+            if whose == "own"
+            else crashes.wanted_of_stock(scenario.xen, crash)
+        )
+        yield crashes.session(label, crash, argv, crashes.HYPERVISOR, folder, wanted=wanted)
 
 
 def dom0_sessions(scenario: Scenario, folder: Path, found: list[Crash]) -> Iterator[Session]:
@@ -104,12 +118,16 @@ def opening_pair(found: list[Crash]) -> Iterator[Session]:
                 path.unlink()
                 checks.write_variant(Path(vmcore), variant, path)
             _, answer = checks.inspect("--xen-syms", syms, path)
-            argv = next(one["argv"] for one in answer["commands"] if one["target"] == "hypervisor")
+            given = next(one for one in answer["commands"] if one["target"] == "hypervisor")
+            argv, needed = given["argv"], given["requires_option"]
             bare = [argv[0], *argv[3:]] if argv[1] == "--xen_phys_start" else argv
+            runs = ((argv, "as given", False), (bare, "without the option", needed))
             for crash in found:
-                for words, how in ((argv, "as given"), (bare, "without the option")):
+                for words, how, must_fail in runs:
                     label = f"pair, note {variant}, {how}"
-                    yield crashes.session(label, crash, words, crashes.HYPERVISOR, Path(name))
+                    script = crashes.HYPERVISOR
+                    wanted = crashes.wanted_of_pair(crash, must_fail=must_fail)
+                    yield crashes.session(label, crash, words, script, Path(name), wanted=wanted)
 
 
 def main() -> int:
@@ -131,35 +149,57 @@ def main() -> int:
         what = f"no scenario {unknown}" if unknown else f"apt-get install {' '.join(missing)}"
         print(f"the lab cannot run: {what}", file=sys.stderr)
         return 2
-    rows: list[Row] = []
-    sessions: list[Session] = []
-    left_out: list[str] = []
-    found = crashes.crashes()
-    for scenario in [known[name] for name in options.names] or list(known.values()):
-        needed = missing_tools(EXTRA_TOOLS) if scenario.boot == "grub" else []
-        if needed:
-            left_out.append(f"{scenario.name}, {' '.join(needed)} is not installed")
-            continue
-        try:
-            folder = ensure(scenario, fresh=options.fresh)
-        except LabError as error:
-            left_out.append(f"{scenario.name} could not be made: {error}")
-            continue
-        rows += checks.check(scenario, folder)
-        sessions += sessions_of(scenario, folder, found)
-        if scenario.name in scenarios.WITH_VARIANTS:
-            rows += variants_of(scenario, folder)
-        if options.full and scenario.name == "dom0-panic":
-            sessions += dom0_sessions(scenario, folder, found)
-    sessions += opening_pair(found)
-    body = report.text(rows, sessions, left_out)
+    if options.names and options.write_docs:
+        print("the page shows a run of all scenarios: name none", file=sys.stderr)
+        return 2
+    chosen = [known[name] for name in options.names] or list(known.values())
+    try:
+        run = _Run(crashes.crashes())
+        for scenario in chosen:
+            run.do(scenario, fresh=options.fresh, full=options.full)
+        run.sessions += opening_pair(run.crashes)
+    except LabError as error:
+        print(f"the lab cannot run: {error}", file=sys.stderr)
+        return 2
+    body = report.text(run.rows, run.sessions, run.left_out + run.failed)
     print(body)
     if options.write_docs:
         report.write_page(body)
-    wrong = [row for row in rows if not row.right]
-    failed = [line for line in left_out if "could not be made" in line]
-    print(f"{len(rows)} facts, {len(wrong)} wrong; {len(failed)} scenarios failed")
-    return 1 if wrong or failed else 0
+    wrong = [row for row in run.rows if not row.right]
+    other = [one for one in run.sessions if not one.right]
+    print(
+        f"{len(run.rows)} facts, {len(wrong)} wrong; {len(run.sessions)} sessions of crash, "
+        f"{len(other)} not as foretold; {len(run.failed)} scenarios failed"
+    )
+    return 1 if wrong or other or run.failed else 0
+
+
+class _Run:
+    """What is found scenario by scenario."""
+
+    def __init__(self, found: list[Crash]) -> None:
+        self.crashes = found
+        self.rows: list[Row] = []
+        self.sessions: list[Session] = []
+        self.left_out: list[str] = []
+        self.failed: list[str] = []
+
+    def do(self, scenario: Scenario, *, fresh: bool, full: bool) -> None:
+        """One scenario; what it lacks or where it failed is kept as a line."""
+        needed = missing_for(scenario.boot)
+        if needed:
+            self.left_out.append(f"{scenario.name} needs apt-get install {' '.join(needed)}")
+            return
+        try:
+            folder = ensure(scenario, fresh=fresh)
+            self.rows += checks.check(scenario, folder)
+            self.sessions += sessions_of(scenario, folder, self.crashes)
+            if scenario.name in scenarios.WITH_VARIANTS:
+                self.rows += variants_of(scenario, folder)
+            if full and scenario.name == "dom0-panic":
+                self.sessions += dom0_sessions(scenario, folder, self.crashes)
+        except LabError as error:
+            self.failed.append(f"{scenario.name} failed: {error}")
 
 
 if __name__ == "__main__":

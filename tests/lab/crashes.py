@@ -15,19 +15,33 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 120
 HYPERVISOR: Final = "sys\ndoms\npcpus\nlog\nquit\n"
-DOM0: Final = "ps | head -3\nlog | tail -3\nquit\n"
+# no head: crash takes a pipe closed early for a failure and runs nothing after it
+DOM0: Final = "ps\nlog | tail\nquit\n"
+# what an answer to each of the commands holds
+ANSWERED: Final = {
+    HYPERVISOR: ("DUMPFILE:", "DID", "PCID", "(XEN)"),
+    DOM0: ("PID", "Rebooting in"),
+}
+OPENS: Final = "opens"
 # what crash says, by what it was given; see docs/lab.md
 NO_DWARF: Final = "no debugging data available"
 NOT_RELOCATED: Final = 'invalid size request: 0  type: "__per_cpu_offset"'
+TOO_OLD: Final = 'type: "fill_pcpu_struct"'
 OUTCOMES: Final = (
     NO_DWARF,
     NOT_RELOCATED,
-    'type: "fill_pcpu_struct"',
+    TOO_OLD,
     "invalid structure member offset: vcpu_vcpu_info",
     'type: "note_buf_t or crash_note_t"',
     "read error: kernel virtual address",
     "cannot resolve",
 )
+_STOCK: Final = {
+    ("4.17", "8.0.2"): NO_DWARF,
+    ("4.17", "8.0.6"): NO_DWARF,
+    ("4.20", "8.0.2"): TOO_OLD,
+    ("4.20", "8.0.6"): "invalid structure member offset: vcpu_vcpu_info",
+}
 
 
 class Crash(NamedTuple):
@@ -38,12 +52,31 @@ class Crash(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What a session came to: "opens", or the text it failed with."""
+    """What a session came to: "opens", or the text it failed with; and what it had to come to."""
 
     label: str
     crash: str
     outcome: str
     output: str
+    wanted: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether it came to what was foretold; of a crash never tried, nothing is."""
+        return not self.wanted or self.outcome in self.wanted
+
+
+def wanted_of_stock(xen: str, crash: Crash) -> tuple[str, ...]:
+    """What a crash says of the symbol file in a Debian package."""
+    known = _STOCK.get((xen, crash.version))
+    return (known,) if known else ()
+
+
+def wanted_of_pair(crash: Crash, *, must_fail: bool) -> tuple[str, ...]:
+    """A file with DWARF opens, unless the address is lacking or this crash is too old for it."""
+    if must_fail:
+        return OUTCOMES
+    return (OPENS, TOO_OLD) if crash.version == "8.0.2" else (OPENS,)
 
 
 def crashes() -> list[Crash]:
@@ -69,7 +102,15 @@ def _version(command: tuple[str, ...]) -> str:
     return found.group(1) if found else "?"
 
 
-def session(label: str, crash: Crash, argv: list[str], script: str, folder: Path) -> Session:
+def session(
+    label: str,
+    crash: Crash,
+    argv: list[str],
+    script: str,
+    folder: Path,
+    *,
+    wanted: tuple[str, ...] = (OPENS,),
+) -> Session:
     """Run a command that vmcoretool gave; ``argv[0]`` is "crash"."""
     commands = folder / "crash.commands"
     commands.write_text(script)
@@ -87,18 +128,19 @@ def session(label: str, crash: Crash, argv: list[str], script: str, folder: Path
             env=environment,
         )
     except subprocess.TimeoutExpired:
-        return Session(label, crash.version, f"hangs for {SECONDS} s", "")
+        return Session(label, crash.version, f"hangs for {SECONDS} s", "", wanted)
     finally:
         commands.unlink()
     output = done.stdout + done.stderr
-    return Session(label, crash.version, _outcome(done.returncode, output), output)
+    outcome = _outcome(done.returncode, output, ANSWERED[script])
+    return Session(label, crash.version, outcome, output, wanted)
 
 
-def _outcome(status: int, output: str) -> str:
+def _outcome(status: int, output: str, answered: tuple[str, ...]) -> str:
     known = next((text for text in OUTCOMES if text in output), None)
     if known:
         return known
-    if "DOMAIN" in output or "PID" in output or "KERNEL:" in output:
-        return "opens"
+    if all(text in output for text in answered):
+        return OPENS
     last = [line for line in output.splitlines() if line.strip()]
     return f"exit {status}: {last[-1][:80] if last else 'nothing said'}"

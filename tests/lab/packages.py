@@ -26,10 +26,16 @@ TOOLS: Final = {
     "dpkg": "dpkg",
 }
 EXTRA_TOOLS: Final = {
-    "grub-mkrescue": "grub-common grub-pc-bin",
-    "xorriso": "xorriso",
-    "mformat": "mtools",
+    "grub": {
+        "grub-mkrescue": "grub-common grub-pc-bin",
+        "xorriso": "xorriso",
+        "mformat": "mtools",
+    },
+    "efi": {},
+    "kernel": {},
 }
+"""What one way of booting needs besides."""
+OVMF: Final = (Path("/usr/share/OVMF/OVMF_CODE.fd"), Path("/usr/share/ovmf/OVMF.fd"))
 
 
 class LabError(Exception):
@@ -40,6 +46,12 @@ def missing_tools(tools: dict[str, str]) -> list[str]:
     """The packages whose programs are not on PATH."""
     path = os.environ.get("PATH", "") + ":/sbin:/usr/sbin"
     return [package for tool, package in tools.items() if not shutil.which(tool, path=path)]
+
+
+def missing_for(boot: str) -> list[str]:
+    """The packages that a way of booting needs and the host lacks."""
+    firmware = boot != "efi" or any(path.exists() for path in OVMF)
+    return missing_tools(EXTRA_TOOLS[boot]) + ([] if firmware else ["ovmf"])
 
 
 def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -43,9 +43,15 @@ def crash_table(sessions: Sequence[Session]) -> Iterator[str]:
     yield f"| command | {' | '.join(f'crash {version}' for version in versions)} |"
     yield f"|{'---|' * (len(versions) + 1)}"
     for label in dict.fromkeys(one.label for one in sessions):
-        by_version = {one.crash: one.outcome for one in sessions if one.label == label}
-        cells = [f"`{by_version[v]}`" if v in by_version else "" for v in versions]
+        by_version = {one.crash: _outcome(one) for one in sessions if one.label == label}
+        cells = [by_version.get(version, "") for version in versions]
         yield f"| {label} | {' | '.join(cells)} |"
+
+
+def _outcome(session: Session) -> str:
+    if session.right:
+        return f"`{session.outcome}`"
+    return f"**`{session.outcome}`, foretold was `{' or '.join(session.wanted)}`**"
 
 
 def text(rows: Sequence[Row], sessions: Sequence[Session], left_out: Iterable[str]) -> str:

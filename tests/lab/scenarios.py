@@ -15,6 +15,8 @@ from tests.lab.machine import Machine
 from tests.lab.packages import (
     BOOKWORM,
     BULLSEYE,
+    CACHE,
+    OVMF,
     XEN,
     LabError,
     hypervisor,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 CTRL_A: Final = b"\x01\x01\x01"
 DISK_SIZE: Final = 8 << 30
-OVMF: Final = (Path("/usr/share/OVMF/OVMF_CODE.fd"), Path("/usr/share/ovmf/OVMF.fd"))
 
 
 @dataclass(frozen=True)
@@ -200,9 +201,7 @@ def _boot(scenario: Scenario, folder: Path) -> list[str]:
         efi = XEN[scenario.xen].root(f"xen-hypervisor-{scenario.xen}-amd64") / "boot"
         program = efi / f"xen-{scenario.xen}-amd64.efi"
         images.efi_folder(drive, program, options, vmlinuz, initrd)
-        firmware = next((path for path in OVMF if path.exists()), None)
-        if firmware is None:
-            raise LabError("OVMF is missing: apt-get install ovmf")
+        firmware = next(path for path in OVMF if path.exists())
         return [
             *("-M", "q35", "-drive", f"if=pflash,format=raw,readonly=on,file={firmware}"),
             *("-drive", f"file=fat:rw:{drive},format=raw,if=ide"),
@@ -297,5 +296,5 @@ def remove_working_files(folder: Path) -> None:
 
 
 def output_folder() -> Path:
-    """Where dumps go: ``LAB_OUT``, by default beside the package cache."""
-    return Path(os.environ.get("LAB_OUT", "~/.cache/vmcoretool-lab/dumps")).expanduser()
+    """Where dumps go: ``LAB_OUT``, by default a folder in the package cache."""
+    return Path(os.environ.get("LAB_OUT") or CACHE / "dumps").expanduser()
