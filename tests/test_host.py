@@ -312,6 +312,21 @@ def test_ring_by_its_pointer_and_the_size_beside(by: int) -> None:
     assert find_ring(PhysicalMemory(Pages(pages)), image, run.vaddr) is None
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_text_behind_the_newest_line_is_not_the_consoles(*, counted: bool) -> None:
+    # the ring is not cleared before use: GRUB's strings stood in a real one
+    text = b"(XEN) one\n(XEN) two\n"
+    ring = (text + b"rmal\nhalt: extcmd acpi\n").ljust(0x4000, b"\0")
+    data = bytearray(PAGE)
+    if counted:
+        struct.pack_into("<II", data, 0x400, len(text), 0)
+    image = NO_IMAGE._replace(runs=(Run(Vaddr(0xFFFF_82D0_4020_0000), Maddr(0x10_0000), PAGE),))
+    memory = PhysicalMemory(Pages({0x100: bytes(data)}))
+    console = read_console(memory, image, Ring(None, Maddr(0), ring))
+    assert console.lines == (b"(XEN) one", b"(XEN) two")
+    assert ("conringp" in console.basis) is counted
+
+
 @pytest.mark.parametrize(
     ("lines", "panic", "cpu"),
     [

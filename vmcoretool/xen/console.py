@@ -38,6 +38,7 @@ ARRAY_SIZE: Final = 16_384
 RING_SIZES: Final = tuple(1 << bits for bits in range(14, 27))
 _BESIDE: Final = (-8, 8, -4)
 _PREFIX: Final = b"(XEN) "
+_OWN: Final = (_PREFIX, b"(d")
 _TEXT: Final = frozenset(b"\t\n\r\x1b" + bytes(range(0x20, 0x7F)))
 _CLEARED: Final = 64
 _FEW_LINES: Final = 4
@@ -127,7 +128,8 @@ def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
     """
     data, size = ring.data, len(ring.data)
     nul = data.find(b"\0")
-    if nul >= 0 and not data[nul : nul + _CLEARED].strip(b"\0"):
+    cleared = nul >= 0 and not data[nul : nul + _CLEARED].strip(b"\0")
+    if cleared and data.startswith(_OWN, data.rfind(b"\n", 0, max(nul - 1, 0)) + 1, nul):
         return Console(data[:nul], wrapped=False, basis="the rest of the ring was never written")
     ends = [at for at in _line_ends(data) if data[at % size :][: len(_PREFIX)] != _PREFIX]
     printable = nul < 0
@@ -144,8 +146,10 @@ def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
         )
     if printable:
         return Console(data, wrapped=True, basis="where the newest line ends could not be told")
-    basis = "the text ends before the first byte that is none; what is behind was left out"
-    return Console(data[:nul], wrapped=False, basis=basis)
+    # dom0's own console text (console_to_ring) has no prefix, and neither has a boot loader's
+    last = max((end for end in ends if end <= nul), default=nul)
+    basis = f"the last line of Xen's own; {nul - last} bytes behind it may not be Xen's"
+    return Console(data[:last], wrapped=False, basis=basis)
 
 
 def console_by_symbols(space: XenSpace, symbols: Mapping[str, Vaddr]) -> Console | None:
@@ -181,7 +185,7 @@ def _line_ends(data: bytes) -> Iterator[int]:
     # Where a line of Xen's own or of a guest's console ends; the newest text ends at one of them.
     start = 0
     while (end := data.find(b"\n", start)) >= 0:
-        if data.startswith((_PREFIX, b"(d"), start):
+        if data.startswith(_OWN, start):
             yield end + 1
         start = end + 1
 
