@@ -39,12 +39,15 @@ def release_caveats(situation: Situation) -> Iterator[Caveat]:
         return
     since = dotted(row.xen)
     newest = dotted(crash_versions.NEWEST_KNOWN)
-    fails = f"it ends with '{row.error}'"
+    error = crash_versions.first_error(version, situation.release, row)
+    fails = f"it ends with '{error}'"
     if crash_versions.copes(situation.release, row.crash):
         if situation.crash is None and row.crash is not None:
             yield Caveat(f"Xen {since} and later need crash {dotted(row.crash)}", blocks=False)
     elif row.crash is None:
-        yield Caveat(f"no crash up to {newest} opens Xen {since} or later: {fails}")
+        yield Caveat(
+            f"no crash up to {newest} opens Xen {since} or later: this one ends with '{error}'"
+        )
     else:
         mine = dotted(situation.release)
         yield Caveat(

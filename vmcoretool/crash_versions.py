@@ -125,6 +125,13 @@ def requirement(
     return None
 
 
+def first_error(xen: XenVersion, crash: tuple[int, int, int], strictest: Requirement) -> str:
+    """What a crash that does not cope ends with: it trips over the oldest change it lacks."""
+    release = (xen.major, xen.minor)
+    lacking = [row for row in REQUIREMENTS if release >= row.xen and not copes(crash, row.crash)]
+    return (lacking or [strictest])[-1].error
+
+
 def copes(crash: tuple[int, int, int], needed: tuple[int, int, int] | None) -> bool:
     """Whether a crash copes with a change; one newer than the table is trusted to."""
     return crash > NEWEST_KNOWN if needed is None else crash >= needed

@@ -74,34 +74,32 @@ def variants_of(scenario: Scenario, folder: Path) -> Iterator[Row]:
             path.unlink(missing_ok=True)
 
 
-def sessions_of(scenario: Scenario, folder: Path, found: list[Crash]) -> Iterator[Session]:
-    """The hypervisor's command with the package's symbol file, in every crash."""
-    if scenario.xen is None or scenario.boot == "efi":
+def sessions_of(
+    scenario: Scenario, folder: Path, found: list[Crash], *, full: bool
+) -> Iterator[Session]:
+    """Every command with a symbol file at hand, in every crash, held to what was foretold."""
+    if scenario.xen is None:
         return
-    syms = xen_syms(scenario.xen)
-    if syms is None:
-        return
-    _, answer = checks.inspect("--xen-syms", syms, folder / "vmcore")
-    argv = next(one["argv"] for one in answer["commands"] if one["target"] == "hypervisor")
     whose = "own" if os.environ.get("LAB_XEN") else "stock"
-    label = f"{scenario.name}, hypervisor, {whose} xen-syms"
+    files = {}
+    syms = xen_syms(scenario.xen) if scenario.boot != "efi" else None
+    if syms:
+        files["hypervisor"] = ("--xen-syms", syms, f"{whose} xen-syms")
+    if full and scenario.name in scenarios.WITH_LINUX:
+        files["dom"] = ("--vmlinux", dbg_vmlinux(), "dbg vmlinux")
     for crash in found:
-        wanted = (
-            crashes.wanted_of_pair(crash, must_fail=False)
-            if whose == "own"
-            else crashes.wanted_of_stock(scenario.xen, crash)
-        )
-        yield crashes.session(label, crash, argv, crashes.HYPERVISOR, folder, wanted=wanted)
-
-
-def dom0_sessions(scenario: Scenario, folder: Path, found: list[Crash]) -> Iterator[Session]:
-    """dom0's command with Debian's debug image, 1 GB to fetch."""
-    vmlinux = dbg_vmlinux()
-    _, answer = checks.inspect("--vmlinux", vmlinux, folder / "vmcore")
-    argv = next(one["argv"] for one in answer["commands"] if one["target"] == "dom0")
-    for crash in found:
-        label = f"{scenario.name}, dom0, dbg vmlinux"
-        yield crashes.session(label, crash, argv, crashes.DOM0, folder)
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            words = [word for option, path, _ in files.values() for word in (option, path)]
+            path = crashes.path_with(crash, Path(name))
+            _, answer = checks.inspect(*words, folder / "vmcore", PATH=path)
+        for command in answer["commands"]:
+            kind = command["target"].rstrip("0123456789")
+            if kind in files:
+                label = f"{scenario.name}, {command['target']}, {files[kind][2]}"
+                script = crashes.HYPERVISOR if kind == "hypervisor" else crashes.LINUX
+                wanted = crashes.foretold(command)
+                argv = command["argv"]
+                yield crashes.session(label, crash, argv, script, folder, wanted=wanted)
 
 
 def opening_pair(found: list[Crash]) -> Iterator[Session]:
@@ -117,17 +115,24 @@ def opening_pair(found: list[Crash]) -> Iterator[Session]:
             else:
                 path.unlink()
                 checks.write_variant(Path(vmcore), variant, path)
-            _, answer = checks.inspect("--xen-syms", syms, path)
-            given = next(one for one in answer["commands"] if one["target"] == "hypervisor")
-            argv, needed = given["argv"], given["requires_option"]
-            bare = [argv[0], *argv[3:]] if argv[1] == "--xen_phys_start" else argv
-            runs = ((argv, "as given", False), (bare, "without the option", needed))
             for crash in found:
-                for words, how, must_fail in runs:
-                    label = f"pair, note {variant}, {how}"
-                    script = crashes.HYPERVISOR
-                    wanted = crashes.wanted_of_pair(crash, must_fail=must_fail)
-                    yield crashes.session(label, crash, words, script, Path(name), wanted=wanted)
+                environment = {"PATH": crashes.path_with(crash, Path(name))}
+                _, answer = checks.inspect("--xen-syms", syms, path, **environment)
+                given = next(one for one in answer["commands"] if one["target"] == "hypervisor")
+                yield from _with_and_without(variant, given, crash, Path(name))
+
+
+def _with_and_without(
+    variant: str, given: dict[str, Any], crash: Crash, folder: Path
+) -> Iterator[Session]:
+    argv, script, wanted = given["argv"], crashes.HYPERVISOR, crashes.foretold(given)
+    label = f"pair, note {variant}"
+    yield crashes.session(f"{label}, as given", crash, argv, script, folder, wanted=wanted)
+    bare = [argv[0], *argv[3:]] if argv[1] == "--xen_phys_start" else argv
+    if given["requires_option"]:
+        wanted = crashes.OUTCOMES
+    label = f"{label}, without the option"
+    yield crashes.session(label, crash, bare, script, folder, wanted=wanted)
 
 
 def main() -> int:
@@ -136,7 +141,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="SCENARIO")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--fresh", action="store_true", help="make dumps again")
-    parser.add_argument("--full", action="store_true", help="dom0 in crash too (1 GB to fetch)")
+    parser.add_argument("--full", action="store_true", help="guests in crash too (1 GB to fetch)")
     parser.add_argument("--write-docs", action="store_true", help="write docs/lab.md's tables")
     options = parser.parse_args()
     known = {scenario.name: scenario for scenario in scenarios.SCENARIOS}
@@ -193,11 +198,9 @@ class _Run:
         try:
             folder = ensure(scenario, fresh=fresh)
             self.rows += checks.check(scenario, folder)
-            self.sessions += sessions_of(scenario, folder, self.crashes)
+            self.sessions += sessions_of(scenario, folder, self.crashes, full=full)
             if scenario.name in scenarios.WITH_VARIANTS:
                 self.rows += variants_of(scenario, folder)
-            if full and scenario.name == "dom0-panic":
-                self.sessions += dom0_sessions(scenario, folder, self.crashes)
         except LabError as error:
             self.failed.append(f"{scenario.name} failed: {error}")
 

@@ -40,10 +40,10 @@ class Row(NamedTuple):
         return self.true == self.told
 
 
-def inspect(*words: object) -> tuple[int, dict[str, Any]]:
-    """Exit status and JSON of ``vmcoretool inspect``."""
+def inspect(*words: object, **variables: str) -> tuple[int, dict[str, Any]]:
+    """Exit status and JSON of ``vmcoretool inspect``, with environment variables."""
     command = [sys.executable, "-m", "vmcoretool", "inspect", "--json", *map(str, words)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if not done.stdout:
         raise AssertionError(f"{command}: {done.stderr}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.lab.packages import TRIXIE, run
 
@@ -16,32 +17,24 @@ if TYPE_CHECKING:
 SECONDS: Final = 120
 HYPERVISOR: Final = "sys\ndoms\npcpus\nlog\nquit\n"
 # no head: crash takes a pipe closed early for a failure and runs nothing after it
-DOM0: Final = "ps\nlog | tail\nquit\n"
+LINUX: Final = "ps\nlog | tail\nquit\n"
 # what an answer to each of the commands holds
 ANSWERED: Final = {
     HYPERVISOR: ("DUMPFILE:", "DID", "PCID", "(XEN)"),
-    DOM0: ("PID", "Rebooting in"),
+    LINUX: ("PID", "] "),
 }
 OPENS: Final = "opens"
-# what crash says, by what it was given; see docs/lab.md
-NO_DWARF: Final = "no debugging data available"
-NOT_RELOCATED: Final = 'invalid size request: 0  type: "__per_cpu_offset"'
-TOO_OLD: Final = 'type: "fill_pcpu_struct"'
+# what crash ends with, blanks counted once; see docs/lab.md
 OUTCOMES: Final = (
-    NO_DWARF,
-    NOT_RELOCATED,
-    TOO_OLD,
+    "no debugging data available",
+    'invalid size request: 0 type: "__per_cpu_offset"',
+    'type: "fill_pcpu_struct"',
     "invalid structure member offset: vcpu_vcpu_info",
     'type: "note_buf_t or crash_note_t"',
+    "starting backtrace locations of the active (non-crashing) xen tasks cannot be determined",
     "read error: kernel virtual address",
     "cannot resolve",
 )
-_STOCK: Final = {
-    ("4.17", "8.0.2"): NO_DWARF,
-    ("4.17", "8.0.6"): NO_DWARF,
-    ("4.20", "8.0.2"): TOO_OLD,
-    ("4.20", "8.0.6"): "invalid structure member offset: vcpu_vcpu_info",
-}
 
 
 class Crash(NamedTuple):
@@ -66,17 +59,22 @@ class Session(NamedTuple):
         return not self.wanted or self.outcome in self.wanted
 
 
-def wanted_of_stock(xen: str, crash: Crash) -> tuple[str, ...]:
-    """What a crash says of the symbol file in a Debian package."""
-    known = _STOCK.get((xen, crash.version))
-    return (known,) if known else ()
+def foretold(command: dict[str, Any]) -> tuple[str, ...]:
+    """What a command that vmcoretool printed must come to: open, or end with a text it quotes."""
+    if command["ready"]:
+        return (OPENS,)
+    said = _plain(" ".join(command["caveats"]))
+    return tuple(text for text in OUTCOMES if text in said)
 
 
-def wanted_of_pair(crash: Crash, *, must_fail: bool) -> tuple[str, ...]:
-    """A file with DWARF opens, unless the address is lacking or this crash is too old for it."""
-    if must_fail:
-        return OUTCOMES
-    return (OPENS, TOO_OLD) if crash.version == "8.0.2" else (OPENS,)
+def path_with(crash: Crash, folder: Path) -> str:
+    """A PATH on which this crash is the first."""
+    place = folder / f"bin-{crash.version}"
+    place.mkdir(exist_ok=True)
+    script = place / "crash"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(crash.command)} "$@"\n')
+    script.chmod(0o755)
+    return f"{place}:{os.environ['PATH']}"
 
 
 def crashes() -> list[Crash]:
@@ -109,7 +107,7 @@ def session(
     script: str,
     folder: Path,
     *,
-    wanted: tuple[str, ...] = (OPENS,),
+    wanted: tuple[str, ...],
 ) -> Session:
     """Run a command that vmcoretool gave; ``argv[0]`` is "crash"."""
     commands = folder / "crash.commands"
@@ -131,7 +129,7 @@ def session(
         return Session(label, crash.version, f"hangs for {SECONDS} s", "", wanted)
     finally:
         commands.unlink()
-    output = done.stdout + done.stderr
+    output = _plain(done.stdout + done.stderr)
     outcome = _outcome(done.returncode, output, ANSWERED[script])
     return Session(label, crash.version, outcome, output, wanted)
 
@@ -142,5 +140,8 @@ def _outcome(status: int, output: str, answered: tuple[str, ...]) -> str:
         return known
     if all(text in output for text in answered):
         return OPENS
-    last = [line for line in output.splitlines() if line.strip()]
-    return f"exit {status}: {last[-1][:80] if last else 'nothing said'}"
+    return f"exit {status}: {output[-80:] or 'nothing said'}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

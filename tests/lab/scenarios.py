@@ -131,6 +131,8 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("xen-4.20", press_enter, _PANIC, xen="4.20"),
 )
 WITH_VARIANTS: Final = ("dom0-panic", "xen-4.14", "xen-4.20")
+WITH_LINUX: Final = ("dom0-panic", "key-C", "two-pv-domus")
+"""Scenarios whose guests are opened in crash, where that is asked for."""
 """Dumps that are also checked with other notes and through makedumpfile."""
 
 
