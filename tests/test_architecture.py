@@ -46,10 +46,13 @@ LEVELS = {
     "makedumpfile_command": 12,
     "inspection": 13,
     "error_causes": 14,
+    "hooks": 14,
     "render": 14,
-    "cli": 15,
-    "__init__": 15,
-    "__main__": 16,
+    "report_files": 15,
+    "crash_directory": 16,
+    "cli": 17,
+    "__init__": 17,
+    "__main__": 18,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

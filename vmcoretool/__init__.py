@@ -40,6 +40,7 @@ from vmcoretool.notes.crash_info import CrashInfo
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.registers import CpuState
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo
+from vmcoretool.report_files import Report, write_report
 from vmcoretool.vmcore import Vmcore, open_vmcore
 from vmcoretool.xen.version import XenVersion
 
@@ -64,6 +65,7 @@ __all__ = [
     "NamelistError",
     "Note",
     "Places",
+    "Report",
     "Silence",
     "TranslationFault",
     "TruncatedError",
@@ -79,4 +81,5 @@ __all__ = [
     "__version__",
     "inspect_vmcore",
     "open_vmcore",
+    "write_report",
 ]

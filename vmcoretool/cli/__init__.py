@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "vtop": "Translate a virtual address, every level shown.",
     "read": "Memory as a hexdump, by machine or virtual address.",
     "explain": "What an error text of crash or makedumpfile means.",
+    "hook": "Install, try and run the kdump hooks.",
     "formats": "List the formats that can be read.",
 }
 

@@ -1,0 +1,150 @@
+"""``vmcoretool hook``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vmcoretool.cli.output import complain, emit
+from vmcoretool.hooks.systems import SYSTEMS
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from vmcoretool.hooks.install import Step
+    from vmcoretool.hooks.systems import Plan
+
+
+@click.group("hook")
+def command() -> None:
+    """Keep what identifies a dump, and have the answer beside it before anyone logs in."""
+
+
+def _where(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--directory", metavar="DIR", help="Where dumps are; default: /var/crash."),
+        click.option(
+            "--root", default="/", metavar="DIR", show_default=True, help="Another system's root."
+        ),
+        click.option("--system", required=True, type=click.Choice(SYSTEMS)),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("install")
+@_where
+@click.option("--dry-run", is_flag=True, help="Show every file and line, and change nothing.")
+def install_command(system: str, root: str, directory: str | None, *, dry_run: bool) -> int:
+    """Install the hooks of a system; what is not vmcoretool's is never overwritten."""
+    from vmcoretool.hooks.install import install  # noqa: PLC0415 - as all of click's commands
+
+    plan, steps = _steps(system, root, directory)
+    if dry_run:
+        for step in steps:
+            emit(f"--- {printable(step.path)}: {_state(step)}")
+            emit(_shown(step))
+        return 0
+    changed = install(steps)
+    for step in steps:
+        emit(f"{printable(step.path)}: {'written' if step in changed else _state(step)}")
+        if step.state == "refused":
+            complain(f"add by hand:\n{_shown(step)}")
+    if changed and root == "/":
+        emit(f"now run: {'; '.join(plan.afterwards)}")
+    return int(any(step.state == "refused" for step in steps))
+
+
+@command.command("uninstall")
+@_where
+def uninstall_command(system: str, root: str, directory: str | None) -> int:
+    """Take away exactly what install wrote."""
+    from vmcoretool.hooks.install import uninstall  # noqa: PLC0415 - as above
+
+    plan, steps = _steps(system, root, directory)
+    removed = uninstall(steps)
+    for step in steps:
+        emit(f"{printable(step.path)}: {'removed' if step in removed else _state(step)}")
+    if removed and root == "/":
+        emit(f"now run: {'; '.join(plan.afterwards)}")
+    return 0
+
+
+@command.command("status")
+@_where
+def status_command(system: str, root: str, directory: str | None) -> int:
+    """Say what is installed; 1 where not all of it is as it should be."""
+    _, steps = _steps(system, root, directory)
+    for step in steps:
+        emit(f"{printable(step.path)}: {_state(step)}")
+    return int(any(step.state != "installed" for step in steps))
+
+
+@command.command("run")
+@click.argument("directory")
+def run_command(directory: str) -> int:
+    """Write vmcoretool.json and vmcoretool.txt beside each new, finished dump below DIRECTORY.
+
+    The exit code is 0 whatever a dump is like: a hook never fails.
+    """
+    from vmcoretool.crash_directory import run  # noqa: PLC0415 - as above
+
+    try:
+        for done in run(directory):
+            (emit if done.right else complain)(f"{printable(done.folder)}: {done.line}")
+    except BlockingIOError:
+        complain(f"{printable(directory)}: another vmcoretool is at work")
+    except OSError as error:
+        complain(f"{printable(directory)}: {error.strerror or error}")
+    return 0
+
+
+@command.command("report", hidden=True)
+@click.argument("path")
+@click.argument("cpu_seconds", type=int)
+@click.argument("memory", type=int)
+def report_command(path: str, cpu_seconds: int, memory: int) -> int:
+    """One dump, in a process that limits itself; run by ``hook run``."""
+    from vmcoretool.crash_directory import limit_this_process  # noqa: PLC0415 - as above
+    from vmcoretool.report_files import write_report  # noqa: PLC0415 - as above
+
+    limit_this_process(cpu_seconds, memory)
+    emit(write_report(path).summary)
+    return 0
+
+
+@command.command("selftest")
+def selftest_command() -> int:
+    """Try the capture hook with this system's shells on a small real dump."""
+    from vmcoretool.hooks.selftest import selftest  # noqa: PLC0415 - as above
+
+    right = True
+    for trial in selftest():
+        right = right and trial.right
+        emit(f"{'ok  ' if trial.right else 'FAIL'} {trial.name}: {printable(trial.outcome)}")
+    return int(not right)
+
+
+def _steps(system: str, root: str, directory: str | None) -> tuple[Plan, tuple[Step, ...]]:
+    from vmcoretool.hooks.install import look  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.systems import plan_of  # noqa: PLC0415 - as above
+
+    plan = plan_of(system, directory)
+    return plan, look(plan, root)
+
+
+def _state(step: Step) -> str:
+    return f"{step.state}: {printable(step.why)}" if step.why else step.state
+
+
+def _shown(step: Step) -> str:
+    from vmcoretool.hooks.systems import PutFile, PutLines  # noqa: PLC0415 - as above
+
+    if isinstance(step.change, PutFile):
+        return step.change.text.rstrip("\n")
+    if isinstance(step.change, PutLines):
+        return "\n".join(step.change.lines)
+    return f"-> {step.change.target}"

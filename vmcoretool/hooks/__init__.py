@@ -1,0 +1,1 @@
+"""kdump hooks: the files that are installed, per system."""

@@ -1,0 +1,174 @@
+"""Installing and removing a system's hooks, under any root directory, so that it can be undone.
+
+A file that is there and is not ours is never overwritten; a configuration file gets our lines
+between two marks at its end, and loses exactly them again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from vmcoretool.hooks.systems import MARK, PutFile, PutLines, PutLink
+
+if TYPE_CHECKING:
+    from vmcoretool.hooks.systems import Change, Plan
+
+State = Literal["absent", "installed", "changed", "refused"]
+BEGIN: Final = "# vmcoretool begin: written by 'vmcoretool hook install', removed by 'uninstall'"
+END: Final = "# vmcoretool end"
+_BLOCK: Final = re.compile(
+    rf"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}\n", re.DOTALL | re.MULTILINE
+)
+MAX_CONFIG: Final = 1 << 20
+
+
+class Step(NamedTuple):
+    """One change: where, how it stands, and why it cannot be made, or ""."""
+
+    change: Change
+    path: str
+    state: State
+    why: str = ""
+
+
+def look(plan: Plan, root: str) -> tuple[Step, ...]:
+    """How each change of a plan stands."""
+    return tuple(_look(change, _under(root, change.path)) for change in plan.changes)
+
+
+def install(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Make the changes that are not made yet; a refused one stays refused.
+
+    Raises:
+        OSError: a file cannot be written; what was written before it stays.
+    """
+    for step in steps:
+        if step.state in ("absent", "changed"):
+            _make(step)
+    return tuple(step for step in steps if step.state in ("absent", "changed"))
+
+
+def uninstall(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Take away what is ours; returns what was taken away.
+
+    Raises:
+        OSError: a file cannot be changed.
+    """
+    done = []
+    for step in reversed(steps):
+        if step.state in ("installed", "changed"):
+            _unmake(step)
+            done.append(step)
+    return tuple(done)
+
+
+def _under(root: str, path: str) -> str:
+    return os.path.join(root, path.lstrip("/"))
+
+
+def _look(change: Change, path: str) -> Step:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return Step(change, path, "absent")
+    except OSError as error:
+        return Step(change, path, "refused", error.strerror or str(error))
+    if isinstance(change, PutLink):
+        same = stat.S_ISLNK(status.st_mode) and os.readlink(path) == change.target
+        return _installed_or(change, path, "something else is there", same=same)
+    if not stat.S_ISREG(status.st_mode):
+        return Step(change, path, "refused", "no regular file")
+    text = _read(path)
+    if isinstance(change, PutLines):
+        return _look_at_lines(change, path, text)
+    return _look_at_file(change, path, text, stat.S_IMODE(status.st_mode))
+
+
+def _look_at_file(change: PutFile, path: str, text: str, mode: int) -> Step:
+    if MARK in text[:400] and (text, mode) != (change.text, change.mode):
+        return Step(change, path, "changed")
+    why = "a file that is not vmcoretool's is there"
+    return _installed_or(change, path, why, same=text == change.text)
+
+
+def _installed_or(change: Change, path: str, why: str, *, same: bool) -> Step:
+    return Step(change, path, "installed") if same else Step(change, path, "refused", why)
+
+
+def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
+    found = _BLOCK.search(text)
+    if found and found[0] == _block(change):
+        return Step(change, path, "installed")
+    rest = _BLOCK.sub("", text)
+    if BEGIN in rest or END in rest:
+        return Step(change, path, "refused", "its vmcoretool lines were edited by hand")
+    taken = re.search(change.taken, rest, re.MULTILINE)
+    if taken:
+        return Step(change, path, "refused", f"it is set already: {taken[0].strip()}...")
+    return Step(change, path, "changed" if found else "absent")
+
+
+def _block(change: PutLines) -> str:
+    return "\n".join((BEGIN, *change.lines, END, ""))
+
+
+def _make(step: Step) -> None:
+    os.makedirs(os.path.dirname(step.path), mode=0o755, exist_ok=True)
+    change = step.change
+    if isinstance(change, PutLink):
+        os.symlink(change.target, step.path)
+    elif isinstance(change, PutFile):
+        _write(step.path, change.text, change.mode)
+    else:
+        text, mode = "", 0o644
+        with suppress(FileNotFoundError):
+            text, mode = _read(step.path), stat.S_IMODE(os.lstat(step.path).st_mode)
+        rest = _BLOCK.sub("", text)
+        if rest and not rest.endswith("\n"):
+            rest += "\n"
+        _write(step.path, rest + _block(change), mode)
+
+
+def _unmake(step: Step) -> None:
+    if not isinstance(step.change, PutLines):
+        os.unlink(step.path)
+        with suppress(OSError):  # a folder that others use stays
+            if os.path.basename(os.path.dirname(step.path)) == MARK:
+                os.rmdir(os.path.dirname(step.path))
+        return
+    rest = _BLOCK.sub("", _read(step.path))
+    if rest:
+        _write(step.path, rest, stat.S_IMODE(os.lstat(step.path).st_mode))
+    else:
+        os.unlink(step.path)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(MAX_CONFIG)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    partial = f"{path}.vmcoretool-new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with suppress(FileNotFoundError):
+        os.unlink(partial)
+    handle = os.open(partial, flags, 0o600)
+    try:
+        with open(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(handle, mode)
+            with suppress(FileNotFoundError, PermissionError):
+                owner = os.stat(path)
+                os.fchown(handle, owner.st_uid, owner.st_gid)
+            os.fsync(handle)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise

@@ -1,0 +1,161 @@
+"""What is installed on which system: files, and lines in kdump's own configuration.
+
+Everything can be taken away again: files carry a mark, lines stand between two marks, and what was
+there before is never changed.  Where a setting is taken already, the line to add is said instead.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+MARK: Final = "vmcoretool"
+SYSTEMS: Final = ("rhel", "suse", "debian", "xcp-ng")
+UNIT: Final = "/etc/systemd/system/vmcoretool-report.service"
+_WANTS: Final = "/etc/systemd/system/multi-user.target.wants/vmcoretool-report.service"
+CAPTURE: Final = "/usr/lib/vmcoretool/capture.sh"
+_TOOLS: Final = "/usr/bin/dd /usr/bin/od"
+_CRASH: Final = "/var/crash"
+_PLAIN: Final = re.compile(r"[\w/.+:%@$-]+")
+_ANALYSER: Final = "/usr/lib64/xen/bin/xen-crashdump-analyser"
+
+
+class PutFile(NamedTuple):
+    """A file that is ours; its text carries the mark."""
+
+    path: str
+    text: str
+    mode: int
+
+
+class PutLines(NamedTuple):
+    """Lines between two marks at the end of a configuration file.
+
+    Attributes:
+        path: the file.
+        lines: what is added.
+        taken: what in it says that the setting is in use already.
+    """
+
+    path: str
+    lines: tuple[str, ...]
+    taken: str
+
+
+class PutLink(NamedTuple):
+    """A symbolic link, as ``systemctl enable`` makes it."""
+
+    path: str
+    target: str
+
+
+Change = PutFile | PutLines | PutLink
+
+
+class Plan(NamedTuple):
+    """All changes of one system, and what the administrator does afterwards."""
+
+    system: str
+    changes: tuple[Change, ...]
+    afterwards: tuple[str, ...]
+
+
+def plan_of(system: str, directory: str | None = None) -> Plan:
+    """What installing on a system means.
+
+    Args:
+        system: one of :data:`SYSTEMS`.
+        directory: where its dumps are, if not in the usual place.
+    """
+    crash = directory or _CRASH
+    after: tuple[Change, ...] = (
+        PutFile(UNIT, unit(crash), 0o644),
+        PutLink(_WANTS, "../vmcoretool-report.service"),
+    )
+    reload_units = "systemctl daemon-reload"
+    if system == "debian":
+        return Plan(system, after, (reload_units,))
+    if system == "rhel":
+        hook = PutFile("/etc/kdump/post.d/90-vmcoretool.sh", capture_script(), 0o755)
+        bins = PutLines("/etc/kdump.conf", (f"extra_bins {_TOOLS}",), r"^\s*extra_bins\s")
+        told: tuple[str, ...] = (reload_units, "kdumpctl rebuild", "kdumpctl restart")
+        return Plan(system, (hook, bins, *after), told)
+    capture = PutFile(CAPTURE, capture_script(), 0o755)
+    if system == "suse":
+        lines = (
+            f"KDUMP_POSTSCRIPT='{CAPTURE} \"$DIR\"'",
+            f'KDUMP_REQUIRED_PROGRAMS="$KDUMP_REQUIRED_PROGRAMS {CAPTURE} {_TOOLS}"',
+        )
+        taken = r"^\s*KDUMP_(?:POSTSCRIPT|TRANSFER)=[\"']?[^\"'\s]"
+        settings = PutLines("/etc/sysconfig/kdump", lines, taken)
+        told = (reload_units, "systemctl restart kdump.service")
+        return Plan(system, (capture, settings, *after), told)
+    wrapper = PutFile("/usr/lib/vmcoretool/xca", wrapper_script(), 0o755)
+    taken = rf"^\s*XCA=(?![\"']?{re.escape(_ANALYSER)}[\"']?\s*$)"
+    settings = PutLines("/etc/sysconfig/kdump", (f"XCA={wrapper.path}",), taken)
+    return Plan(system, (capture, wrapper, settings, *after), (reload_units,))
+
+
+def capture_script() -> str:
+    """The capture hook."""
+    return files("vmcoretool.hooks").joinpath("capture.sh").read_text("utf-8")
+
+
+def wrapper_script() -> str:
+    """Run in place of XCP-ng's analyser: keep the notes, then become the analyser."""
+    return f"""#!/bin/sh
+# vmcoretool: run by kdump in place of xen-crashdump-analyser, which it then becomes
+folder=
+want=
+for word in "$@"; do
+    [ "$want" = 1 ] && folder=$word
+    want=
+    [ "$word" = --outdir ] && want=1
+done
+[ -n "$folder" ] && {CAPTURE} "$folder"
+[ -x {_ANALYSER} ] || exit 0
+exec {_ANALYSER} "$@"
+"""
+
+
+def unit(directory: str) -> str:
+    """The systemd unit that looks for new dumps once after each boot."""
+    python = _systemd(sys.executable)
+    place = _systemd(directory)
+    return f"""# vmcoretool: a report beside each new dump, once after boot
+[Unit]
+Description=vmcoretool: reports beside new crash dumps
+After=local-fs.target remote-fs.target
+ConditionDirectoryNotEmpty={place}
+
+[Service]
+Type=oneshot
+ExecStart={python} -m vmcoretool hook run {place}
+Nice=19
+IOSchedulingClass=idle
+CPUQuota=50%
+MemoryMax=1536M
+TimeoutStartSec=2h
+NoNewPrivileges=yes
+PrivateNetwork=yes
+PrivateTmp=yes
+Environment=TMPDIR=/var/tmp
+ProtectHome=read-only
+ProtectSystem=strict
+ReadWritePaths={place}
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _systemd(word: str) -> str:
+    # a percent sign would be a specifier, a dollar sign a variable; what else is odd is quoted
+    word = word.replace("%", "%%").replace("$", "$$")
+    if _PLAIN.fullmatch(word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
