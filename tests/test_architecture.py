@@ -17,6 +17,7 @@ PACKAGE = ROOT / "vmcoretool"
 LEVELS = {
     "addresses": 0,
     "printable": 0,
+    "release": 0,
     "errors": 1,
     "extents": 1,
     "findings": 1,

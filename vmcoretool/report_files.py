@@ -7,16 +7,12 @@ whole or not at all, readable by root alone: command lines and logs may hold sec
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from vmcoretool.inspection import inspect_vmcore
 from vmcoretool.printable import printable
-from vmcoretool.render.json import inspection_object
-from vmcoretool.render.text import KINDS, inspection_text
+from vmcoretool.release import VERSION
 from vmcoretool.vmcore import open_vmcore
 
 JSON_NAME: Final = "vmcoretool.json"
@@ -44,6 +40,10 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
         OSError: the dump cannot be read, or the folder not be written to; nothing is left behind.
         VmcoreError: it is no dump, or too damaged.
     """
+    # imported here: the package itself is imported by every command, which needs none of this
+    from vmcoretool.render.json import inspection_object  # noqa: PLC0415
+    from vmcoretool.render.text import KINDS, inspection_text  # noqa: PLC0415
+
     name = os.fspath(path)
     place = folder if folder is not None else os.path.dirname(os.path.abspath(name))
     with open_vmcore(name) as vmcore:
@@ -73,7 +73,7 @@ def write_failure(path: str, reason: str) -> Report:
 
 
 def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -> Report:
-    import vmcoretool  # noqa: PLC0415 - for its version; it imports this module
+    import json  # noqa: PLC0415 - as above
 
     try:
         size = os.stat(path).st_size
@@ -81,7 +81,7 @@ def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -
         size = None
     name = os.path.basename(path)
     facts["report"] = {
-        "tool": f"vmcoretool {vmcoretool.__version__}",
+        "tool": f"vmcoretool {VERSION}",
         "dump": printable(name),
         "size": size,
     }
@@ -94,6 +94,8 @@ def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -
 
 def _put(path: str, text: str) -> None:
     # tmp, fsync, rename: a reader sees the old file or the new one, never half of one
+    import tempfile  # noqa: PLC0415 - as above
+
     folder, name = os.path.split(path)
     handle, partial = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     try:
@@ -103,6 +105,6 @@ def _put(path: str, text: str) -> None:
             os.fsync(handle)
         os.replace(partial, path)
     except BaseException:
-        with suppress(OSError):
+        if os.path.exists(partial):
             os.unlink(partial)
         raise

@@ -122,17 +122,20 @@ exec {_ANALYSER} "$@"
 
 def unit(directory: str) -> str:
     """The systemd unit that looks for new dumps once after each boot."""
-    python = _systemd(sys.executable)
-    place = _systemd(directory)
+    # a percent sign would be a specifier everywhere, a dollar sign a variable in a command
+    path = directory.replace("%", "%%")
+    place = _quoted(path)
+    python = _quoted(sys.executable.replace("%", "%%").replace("$", "$$"))
+    argument = _quoted(path.replace("$", "$$"))
     return f"""# vmcoretool: a report beside each new dump, once after boot
 [Unit]
 Description=vmcoretool: reports beside new crash dumps
 After=local-fs.target remote-fs.target
-ConditionDirectoryNotEmpty={place}
+ConditionDirectoryNotEmpty={path}
 
 [Service]
 Type=oneshot
-ExecStart={python} -m vmcoretool hook run {place}
+ExecStart={python} -m vmcoretool hook run {argument}
 Nice=19
 IOSchedulingClass=idle
 CPUQuota=50%
@@ -152,9 +155,7 @@ WantedBy=multi-user.target
 """
 
 
-def _systemd(word: str) -> str:
-    # a percent sign would be a specifier, a dollar sign a variable; what else is odd is quoted
-    word = word.replace("%", "%%").replace("$", "$$")
+def _quoted(word: str) -> str:
     if _PLAIN.fullmatch(word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')

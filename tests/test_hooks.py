@@ -1,0 +1,565 @@
+"""kdump hooks: the real scripts, called as each system calls them, and all that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab import packages
+from tests.support import ROOT, SAMPLES, tool
+from tests.test_lab import mirror_answers
+from vmcoretool import crash_directory, inspect_vmcore, open_vmcore, write_report
+from vmcoretool.hooks import install, selftest, systems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOOK = ROOT / "vmcoretool/hooks/capture.sh"
+SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
+CAPTURED = "vmcoretool-notes.elf"
+SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
+ELF = [
+    path
+    for path in SAMPLES
+    if path.name.startswith("xen-") and path.name != "xen-3.1-hypervisor-panic"
+]
+
+
+def capture(
+    place: Path | str,
+    dump: Path = SAMPLE,
+    shell: list[str] | None = None,
+    variables: dict[str, str] | None = None,
+) -> str:
+    """Run the hook; its status is always 0, and the dump is as it was."""
+    before = (dump.read_bytes(), dump.stat().st_mtime_ns) if dump.is_file() else None
+    with tempfile.TemporaryFile("w+") as said:
+        # not a pipe: what hangs behind may hold it open
+        done = subprocess.run(
+            [*(shell or ["sh"]), str(HOOK), str(place)],
+            env={**os.environ, "VMCORE": str(dump), **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            check=False,
+            timeout=60,
+        )
+        said.seek(0)
+        text = said.read()
+    assert done.returncode == 0, text
+    if before:
+        assert (dump.read_bytes(), dump.stat().st_mtime_ns) == before
+    return text
+
+
+def verdict(path: Path) -> tuple[str, int | None]:
+    with open_vmcore(path) as vmcore:
+        found = inspect_vmcore(vmcore).verdict
+        return found.status, found.xen_phys_start
+
+
+def partial_files(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("sample", ELF, ids=lambda path: path.name)
+def test_small_core_has_the_whole_dumps_verdict(
+    tmp_path: Path, sample: Path, shell: list[str]
+) -> None:
+    dump = sample / "vmcore"
+    assert "pages" in capture(tmp_path, dump, shell)
+    assert verdict(tmp_path / CAPTURED) == verdict(dump)
+    with open_vmcore(dump) as whole, open_vmcore(tmp_path / CAPTURED) as small:
+        notes = sum(len(blob.data) for blob in whole.container.note_blobs)
+        assert small.size <= 256 * 1024 + notes
+        assert [note.desc for note in small.notes] == [note.desc for note in whole.notes]
+        for extent in small.memory.pages.extents():
+            size = extent.end - extent.start
+            assert small.memory.read(extent.start, size) == whole.memory.read(extent.start, size)
+    assert stat.S_IMODE((tmp_path / CAPTURED).stat().st_mode) == 0o600
+    assert partial_files(tmp_path) == []
+
+
+def test_notes_alone_where_no_page_can_be_stored(tmp_path: Path) -> None:
+    # tables and strings are beyond the end of a dump that is cut behind its notes
+    cut = tmp_path / "cut"
+    cut.write_bytes(SAMPLE.read_bytes()[: 3 * 4096])
+    place = tmp_path / "d"
+    place.mkdir()
+    assert "without pages" in capture(place, cut)
+    assert verdict(place / CAPTURED) == ("reported", 0x27800000)
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_scripts_pass_shellcheck(tmp_path: Path) -> None:
+    wrapper = tmp_path / "xca"
+    wrapper.write_text(systems.wrapper_script())
+    for script in (HOOK, wrapper):
+        done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+# -- as each system calls it --------------------------------------------------------------------
+
+
+def test_rhel_post_hook_is_told_a_status_and_finds_the_folder(tmp_path: Path) -> None:
+    old = tmp_path / "data/crash/127.0.0.1-2020-01-01-00:00:00"
+    new = tmp_path / "data/crash/127.0.0.1-2026-11-25-03:00:00"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "vmcore").write_bytes(b"dump")
+    os.utime(old, (0, 0))
+    conf = tmp_path / "kdump.conf"
+    conf.write_text("# a comment\nxfs /dev/sda1\npath /data/crash\ncore_collector makedumpfile\n")
+    variables = {"VMCORETOOL_CONF": str(conf), "VMCORETOOL_MOUNTS": str(tmp_path)}
+    capture("0", variables=variables)
+    assert (new / CAPTURED).exists()
+    first = (new / CAPTURED).read_bytes()
+    capture("0", variables=variables)  # run twice: the same again
+    assert (new / CAPTURED).read_bytes() == first
+    assert (new / "vmcore").read_bytes() == b"dump"
+    assert list(old.iterdir()) == [old / "vmcore"]
+
+
+def test_rhel_failed_dump_leaves_no_folder_and_old_ones_are_not_touched(tmp_path: Path) -> None:
+    old = tmp_path / "var/crash/127.0.0.1-2020-01-01-00:00:00"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    variables = {"VMCORETOOL_CONF": "/nonexistent", "VMCORETOOL_MOUNTS": str(tmp_path)}
+    capture("1", variables=variables)
+    assert list(old.iterdir()) == []
+    (own,) = (tmp_path / "var/crash").glob("vmcoretool-*")
+    assert verdict(own / CAPTURED) == ("verified", 0x27800000)
+
+
+def test_suse_evaluates_the_script_in_its_own_bash(tmp_path: Path) -> None:
+    # as dracut/kdump-save does: eval in the saver's shell, with DIR set and not exported
+    hook = tmp_path / "capture.sh"
+    hook.write_text(HOOK.read_text())
+    hook.chmod(0o755)
+    plan = systems.plan_of("suse")
+    lines = next(one for one in plan.changes if isinstance(one, systems.PutLines)).lines
+    script = (
+        'KDUMP_REQUIRED_PROGRAMS=""\n' + "\n".join(lines).replace(systems.CAPTURE, str(hook)) + "\n"
+        f"DIR='{tmp_path}/a folder'\nmkdir \"$DIR\"\n"
+        'eval "${KDUMP_POSTSCRIPT}"\nRES=$?\necho "status $RES, still here"\n'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={**os.environ, "VMCORE": str(SAMPLE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "status 0, still here" in done.stdout
+    assert verdict(tmp_path / "a folder" / CAPTURED)[0] == "verified"
+
+
+def test_xcp_ng_wrapper_becomes_the_analyser(tmp_path: Path) -> None:
+    analyser = tmp_path / "analyser"
+    analyser.write_text('#!/bin/sh\necho "analyser $@"\nexit 7\n')
+    analyser.chmod(0o755)
+    wrapper = tmp_path / "xca"
+    text = systems.wrapper_script().replace(systems.CAPTURE, f"sh {HOOK}")
+    wrapper.write_text(text.replace(systems._ANALYSER, str(analyser)))
+    words = ["sh", str(wrapper), "--outdir", str(tmp_path), "--xen-symtab", "/boot/x map", "-v"]
+    environment = {**os.environ, "VMCORE": str(SAMPLE)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == f"analyser --outdir {tmp_path} --xen-symtab /boot/x map -v\n"
+    assert done.returncode == 7
+    assert verdict(tmp_path / CAPTURED)[0] == "verified"
+
+
+def test_debians_own_savecore_then_the_unit(tmp_path: Path) -> None:
+    if packages.missing_tools({"makedumpfile": "makedumpfile", "dpkg": "dpkg"}):
+        pytest.skip("makedumpfile or dpkg is not installed")
+    place = packages.BOOKWORM.folder / "roots" / "kdump-tools"
+    if not place.exists() and not mirror_answers():
+        pytest.skip("the package kdump-tools cannot be fetched")
+    config = packages.BOOKWORM.root("kdump-tools") / "usr/sbin/kdump-config"
+    # a slice that makedumpfile reads; where it refuses one, Debian's pipe saves an empty file
+    sample = ROOT / "samples/xen-4.8-dom0-panic/vmcore"
+    script = config.read_text().replace("vmcore_file=/proc/vmcore", f"vmcore_file={sample}")
+    assert str(sample) in script
+    (tmp_path / "kdump-config").write_text(script)
+    crash = tmp_path / "crash"
+    environment = {
+        **os.environ,
+        "KDUMP_COREDIR": str(crash),
+        "MAKEDUMP_ARGS": "-F -c -d 0",
+        "KDUMP_DUMP_DMESG": "0",
+        "KDUMP_COMPRESSION": "gzip",
+        "KDUMP_NUM_DUMPS": "0",
+    }
+    words = ["bash", str(tmp_path / "kdump-config"), "savecore"]
+    subprocess.run(words, env=environment, capture_output=True, check=False, timeout=60)
+    (dump,) = crash.glob("2*/dump.*")
+    before = dump.read_bytes()
+    done = tool("hook", "run", str(crash))
+    assert b"xen_phys_start 0x27a00000 verified" in done.stdout, done.stderr
+    report = json.loads((dump.parent / "vmcoretool.json").read_text())
+    assert report["relocation"]["xen_phys_start"] == "0x27a00000"
+    assert report["dump"]["layers"] == ["gzip", "flattened"]
+    assert report["report"]["dump"] == dump.name
+    assert dump.read_bytes() == before
+
+
+# -- the fault table: status 0, a reason, the dump untouched, nothing half under a final name -----
+
+
+def test_read_only_target(tmp_path: Path) -> None:
+    assert "nothing could be written" in capture("/proc")
+    assert "there is no folder" in capture(tmp_path / "missing")
+
+
+def test_disk_full(tmp_path: Path) -> None:
+    if os.geteuid() or subprocess.run(["mountpoint", "-q", "/proc"], check=False).returncode:
+        pytest.skip("needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        said = capture(place)
+        # the notes alone need less room
+        assert "there is no room" in said
+        names = [path.name for path in place.iterdir()]
+        assert names in ([], [CAPTURED])
+        if names:
+            assert verdict(place / CAPTURED)[0] == "reported"
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("missing", ["dd", "od"])
+def test_missing_tools(tmp_path: Path, missing: str) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in {"dd", "od", "date", "sleep", "mv", "rm", "sh", "mkdir"} - {missing}:
+        (tools / name).symlink_to(shutil.which(name) or "/bin/false")
+    said = capture(tmp_path, shell=[str(tools / "sh")], variables={"PATH": str(tools)})
+    assert f"there is no {missing}" in said
+    assert not (tmp_path / CAPTURED).exists()
+
+
+def test_killed_half_way(tmp_path: Path) -> None:
+    slow = tmp_path / "bin"
+    slow.mkdir()
+    (slow / "mv").write_text("#!/bin/sh\nsleep 30\n")
+    (slow / "mv").chmod(0o755)
+    place = tmp_path / "d"
+    place.mkdir()
+    environment = {**os.environ, "VMCORE": str(SAMPLE), "PATH": f"{slow}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        ["sh", HOOK, place], env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    ) as child:
+        time.sleep(2)
+        os.killpg(child.pid, signal.SIGKILL)
+    assert not (place / CAPTURED).exists()
+
+
+def test_hung_storage_ends_in_time(tmp_path: Path) -> None:
+    hung = tmp_path / "bin"
+    hung.mkdir()
+    (hung / "dd").write_text("#!/bin/sh\nexec sleep 60\n")
+    (hung / "dd").chmod(0o755)
+    started = time.monotonic()
+    said = capture(
+        tmp_path,
+        variables={"PATH": f"{hung}:{os.environ['PATH']}", "VMCORETOOL_SECONDS": "1"},
+    )
+    assert time.monotonic() - started < 10
+    assert "ended after 1 s" in said
+    assert not (tmp_path / CAPTURED).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 100, b"\x7fELF", SAMPLE.read_bytes()[:70]])
+def test_garbage_dump(tmp_path: Path, content: bytes) -> None:
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(content)
+    assert "vmcoretool-capture: " in capture(tmp_path, dump)
+    assert not (tmp_path / CAPTURED).exists()
+
+
+def test_headers_that_lie_are_survived(tmp_path: Path) -> None:
+    data = SAMPLE.read_bytes()
+    for at in (*range(16, 64, 3), *range(64, 232, 5)):
+        dump = tmp_path / "vmcore"
+        dump.write_bytes(data[:at] + b"\xff" + data[at + 1 : 65536])
+        capture(tmp_path, dump, variables={"VMCORETOOL_SECONDS": "20"})
+
+
+def test_dump_that_is_gone(tmp_path: Path) -> None:
+    assert "cannot be read" in capture(tmp_path, tmp_path / "gone")
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "VMCORE": str(SAMPLE)}
+    children = [
+        subprocess.Popen(["sh", HOOK, tmp_path], env=environment, stderr=subprocess.DEVNULL)
+        for _ in range(4)
+    ]
+    assert [child.wait(timeout=60) for child in children] == [0] * 4
+    assert verdict(tmp_path / CAPTURED)[0] == "verified"
+    assert partial_files(tmp_path) == []
+
+
+# -- after boot ---------------------------------------------------------------------------------
+
+
+def crash_folder(place: Path, name: str = "2026-11-25-03-00", dump: str = "vmcore") -> Path:
+    folder = place / name
+    folder.mkdir(parents=True)
+    shutil.copy(SAMPLE, folder / dump)
+    return folder
+
+
+LAYOUTS = [
+    ("127.0.0.1-2026-11-25-03:00:00", "vmcore"),
+    ("2026-11-25-03-00", "vmcore"),
+    ("202611250300", "vmcore.202611250300"),
+    ("20261125-030000-UTC", "coredump.bin"),
+    ("20261125-030000-UTC", CAPTURED),
+]
+
+
+@pytest.mark.parametrize(("folder", "dump"), LAYOUTS)
+def test_layouts(tmp_path: Path, folder: str, dump: str) -> None:
+    place = crash_folder(tmp_path, folder, dump)
+    done = tool("hook", "run", str(tmp_path))
+    assert b"verified" in done.stdout
+    for name in ("vmcoretool.json", "vmcoretool.txt"):
+        assert stat.S_IMODE((place / name).stat().st_mode) == 0o600
+    text = (place / "vmcoretool.txt").read_text()
+    assert "VERIFIED" in text
+    again = tool("hook", "run", str(tmp_path))
+    assert (again.stdout, again.stderr, again.returncode) == (b"", b"", 0)
+
+
+def test_what_is_not_finished_or_not_roots_is_left_alone(tmp_path: Path) -> None:
+    crash_folder(tmp_path, "1", "vmcore-incomplete")
+    crash_folder(tmp_path, "2", "dump-incomplete")
+    linked = crash_folder(tmp_path, "3", "real")
+    (linked / "vmcore").symlink_to("real")
+    foreign = crash_folder(tmp_path, "4")
+    if os.geteuid() == 0:
+        os.chown(foreign / "vmcore", 12345, 12345)
+    outside = crash_folder(tmp_path / "outside", "x")
+    (tmp_path / "5").symlink_to(outside)
+    done = tool("hook", "run", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout == b""
+    assert b"no regular file" in done.stderr
+    assert list(tmp_path.rglob("vmcoretool.*")) == []
+    if os.geteuid() == 0:
+        assert b"not owned by root" in done.stderr
+
+
+def test_hundred_old_dumps_are_done_once(tmp_path: Path) -> None:
+    for number in range(100):
+        folder = tmp_path / f"{number:012}"
+        folder.mkdir()
+        (folder / "vmcore").write_bytes(selftest.sample())
+    first = list(crash_directory.run(str(tmp_path)))
+    assert len(first) == 100
+    assert all(one.right for one in first)
+    assert list(crash_directory.run(str(tmp_path))) == []
+
+
+def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    (folder / "vmcore").write_bytes(b"junk\n")
+    done = tool("hook", "run", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"not a dump" in done.stderr
+    facts = json.loads((folder / "vmcoretool.json").read_text())
+    assert "not a dump" in facts["error"]
+    assert tool("hook", "run", str(tmp_path)).stderr == b""
+
+
+def test_directory_full_of_junk(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"file-{number}").write_bytes(b"x")
+        (tmp_path / f"folder-{number}").mkdir()
+    os.mkfifo(tmp_path / "folder-1" / "vmcore")
+    (tmp_path / "folder-2" / "vmcore").mkdir()
+    done = tool("hook", "run", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stderr.count(b"\n") == 2
+    assert tool("hook", "run", str(tmp_path / "missing")).returncode == 0
+
+
+def test_hung_dump_and_greedy_inspection_end(tmp_path: Path) -> None:
+    crash_folder(tmp_path)
+    limits = crash_directory.Limits(seconds=0)
+    (done,) = crash_directory.run(str(tmp_path), limits)
+    assert not done.right
+    assert "no answer within" in done.line
+    script = (
+        "from vmcoretool.crash_directory import limit_this_process\n"
+        "limit_this_process(5, 1 << 28)\nbytes(1 << 29)\n"
+    )
+    greedy = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert b"MemoryError" in greedy.stderr
+
+
+def test_disk_full_for_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = crash_folder(tmp_path)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(place / "vmcore")
+    assert [path.name for path in place.iterdir()] == ["vmcore"]
+
+
+def test_second_run_at_the_same_time_leaves_the_work_to_the_first(tmp_path: Path) -> None:
+    crash_folder(tmp_path)
+    first = crash_directory.run(str(tmp_path))
+    next(first)
+    done = tool("hook", "run", str(tmp_path))
+    assert b"another vmcoretool is at work" in done.stderr
+    assert done.returncode == 0
+    assert list(first) == []
+
+
+def test_dump_deleted_meanwhile(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path)
+    runs = crash_directory.find_dumps(str(tmp_path))
+    folder, dump, _ = next(runs)
+    assert dump
+    shutil.rmtree(place)
+    done = crash_directory._report(folder, dump, crash_directory.Limits())
+    assert not done.right
+    assert "No such file" in done.line
+
+
+def test_library_writes_the_same(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path)
+    report = write_report(place / "vmcore")
+    assert "0x27800000 verified" in report.summary
+    facts = json.loads((place / "vmcoretool.json").read_text())
+    shown = json.loads(tool("inspect", "--json", place / "vmcore").stdout)
+    assert {key: facts[key] for key in shown} == shown
+
+
+# -- installing ---------------------------------------------------------------------------------
+
+
+def tree(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(root)): (
+            path.lstat().st_mode,
+            str(path.readlink()).encode() if path.is_symlink() else path.read_bytes(),
+        )
+        for path in root.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+CONFIGURED = {
+    "etc/kdump.conf": "path /var/crash\ncore_collector makedumpfile -l --message-level 7 -d 31\n",
+    "etc/sysconfig/kdump": 'KDUMP_POSTSCRIPT=""\nKDUMP_REQUIRED_PROGRAMS=""\nXCA='
+    "/usr/lib64/xen/bin/xen-crashdump-analyser\nCRASH_COREDUMP=no",
+}
+
+
+@pytest.mark.parametrize("system", systems.SYSTEMS)
+def test_install_is_idempotent_and_uninstall_restores(tmp_path: Path, system: str) -> None:
+    for name, text in CONFIGURED.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o640)
+    before = tree(tmp_path)
+    words = ("--system", system, "--root", str(tmp_path))
+    shown = tool("hook", "install", "--dry-run", *words)
+    assert tree(tmp_path) == before
+    assert tool("hook", "status", *words).returncode == 1
+    assert tool("hook", "install", *words).returncode == 0
+    installed = tree(tmp_path)
+    for name, (_, content) in installed.items():
+        if name not in before and content.startswith(b"#!"):
+            assert content.rstrip(b"\n") in shown.stdout
+    assert tool("hook", "install", *words).returncode == 0
+    assert tree(tmp_path) == installed
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "uninstall", *words).returncode == 0
+    after = tree(tmp_path)
+    # a last line without its newline has one now
+    assert {name: (mode, text.strip()) for name, (mode, text) in after.items()} == {
+        name: (mode, text.strip()) for name, (mode, text) in before.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "text"),
+    [
+        ("rhel", "etc/kdump.conf", "extra_bins /usr/bin/lspci\n"),
+        ("suse", "etc/sysconfig/kdump", 'KDUMP_POSTSCRIPT="/root/mine.sh"\n'),
+        ("suse", "etc/sysconfig/kdump", 'KDUMP_TRANSFER="scp"\n'),
+        ("xcp-ng", "etc/sysconfig/kdump", "XCA=/root/my-analyser\n"),
+    ],
+)
+def test_what_is_set_already_is_not_edited(
+    tmp_path: Path, system: str, name: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    done = tool("hook", "install", "--system", system, "--root", str(tmp_path))
+    assert done.returncode == 1
+    assert path.read_text() == text
+    assert b"add by hand" in done.stderr
+
+
+def test_foreign_file_in_the_place_of_ours_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "etc/kdump/post.d/90-vmcoretool.sh"
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\necho mine\n")
+    assert tool("hook", "install", "--system", "rhel", "--root", str(tmp_path)).returncode == 1
+    tool("hook", "uninstall", "--system", "rhel", "--root", str(tmp_path))
+    assert path.read_text() == "#!/bin/sh\necho mine\n"
+
+
+def test_older_files_of_ours_are_brought_up_to_date(tmp_path: Path) -> None:
+    plan = systems.plan_of("suse")
+    install.install(install.look(plan, str(tmp_path)))
+    hook = tmp_path / systems.CAPTURE.lstrip("/")
+    hook.write_text(hook.read_text() + "# older\n")
+    assert {step.state for step in install.look(plan, str(tmp_path))} == {"installed", "changed"}
+    install.install(install.look(plan, str(tmp_path)))
+    assert hook.read_text() == HOOK.read_text()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("directory", ["/var/crash", "/srv/100% of it/crash"])
+def test_unit_is_valid(tmp_path: Path, directory: str) -> None:
+    unit = tmp_path / "vmcoretool-report.service"
+    unit.write_text(systems.unit(directory))
+    words = ["systemd-analyze", "verify", str(unit)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "vmcoretool" not in done.stderr
+
+
+def test_selftest() -> None:
+    done = tool("hook", "selftest")
+    assert done.returncode == 0, done.stdout
+    assert b"the hook in sh: " in done.stdout
+    assert sys.executable in systems.unit("/var/crash")
