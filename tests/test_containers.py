@@ -451,7 +451,7 @@ def test_damaged_block_costs_its_pages_only(codec: str, where: float, bit: int) 
 
 @pytest.mark.parametrize("codec", ["xz", "zstd"])
 def test_interrupted_decompression_is_a_typed_fault(codec: str) -> None:
-    steps = iter([True] * 12)
+    steps = iter([True] * 16)
     packed = BytesSource(in_blocks(codec, DATA["kdump-lzo"], 4096))
     with (
         read_vmcore(packed, watch=lambda *_: next(steps, False)) as vmcore,

@@ -111,6 +111,106 @@ def test_parts_of_a_set_have_pages_at_equal_offsets() -> None:
         assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == page
 
 
+# 50 is the first frame dumped, 9 is RAM that was left out, 3 is no RAM, 299 the last frame
+MANY = {frame: bytes([frame % 251]) * 512 + bytes(BLOCK - 512) for frame in range(50, 300)}
+
+
+def flip(data: bytes, frame: int, bitmap: int = 2) -> bytes:
+    """The file with one bit of a bitmap flipped; a bitmap of so few frames is one block."""
+    damaged = bytearray(data)
+    damaged[BLOCK * (1 + bitmap) + (frame >> 3)] ^= 1 << (frame & 7)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("codec", [0, 1, 2])
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("frame", [3, 9, 50, 51, 100, 299])
+def test_bitmap_that_lost_or_gained_a_bit_gives_no_wrong_page(
+    codec: int, bits: int, order: str, frame: int
+) -> None:
+    data = Kdump(MANY, {9}, codec=codec, bits=bits, order=order).build()
+    assert open_bytes(data).findings == ()
+    vmcore = open_bytes(flip(data, frame))
+    assert ("page-map-damaged", "error") in [(one.code, one.level) for one in vmcore.findings]
+    assert vmcore.memory.pages.present_pages == 0
+    assert not list(vmcore.memory.pages.stored())
+    for one in set(MANY) - {frame}:
+        assert not vmcore.memory.pages.is_present(one * BLOCK)
+        with pytest.raises(MemoryFault, match="bitmap is damaged"):
+            vmcore.memory.read(Maddr(one * BLOCK), BLOCK)
+
+
+@pytest.mark.parametrize("zero_first", [False, True])
+def test_shared_page_of_zeros_before_the_data_is_no_damage(*, zero_first: bool) -> None:
+    # makedumpfile -d 1 and QEMU write it first, whether frame 0 is zeros or not
+    data = bytearray(Kdump(MANY, codec=0).build())
+    table = 4 * BLOCK
+    base = table + 24 * len(MANY)
+    first = struct.unpack_from("<QIIQ", data, table)
+    assert first[0] == base
+    data[base:base] = bytes(BLOCK)
+    for row in range(len(MANY)):
+        offset = struct.unpack_from("<Q", data, table + 24 * row)[0] + BLOCK
+        zeros = row in (1, 7) or (row == 0 and zero_first)
+        struct.pack_into("<Q", data, table + 24 * row, base if zeros else offset)
+    vmcore = open_bytes(bytes(data))
+    assert vmcore.findings == ()
+    assert vmcore.memory.read(Maddr(51 * BLOCK), BLOCK) == bytes(BLOCK)
+    assert vmcore.memory.read(Maddr(60 * BLOCK), BLOCK) == MANY[60]
+    assert [one.code for one in open_bytes(flip(bytes(data), 100)).findings] == ["page-map-damaged"]
+
+
+@pytest.mark.parametrize("row", [0, 1, 200])
+@pytest.mark.parametrize("field", [0, 8])
+def test_damaged_descriptor_costs_its_own_page(row: int, field: int) -> None:
+    data = bytearray(Kdump(MANY).build())
+    data[4 * BLOCK + 24 * row + field] ^= 8
+    vmcore = open_bytes(bytes(data))
+    assert vmcore.findings == ()
+    for frame in set(MANY) - {50 + row}:
+        assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == MANY[frame]
+
+
+def test_bitmap_whose_end_was_never_written_is_a_cut_dump() -> None:
+    # makedumpfile writes bitmap 2, descriptors and data of a stretch of frames at a time
+    data = bytearray(Kdump(MANY).build())
+    bits = 3 * BLOCK
+    data[bits + 200 // 8 : bits + 38] = bytes(38 - 200 // 8)
+    table = 4 * BLOCK
+    data[table + 24 * 150 : table + 24 * len(MANY)] = bytes(24 * 100)
+    vmcore = open_bytes(bytes(data))
+    assert [one.code for one in vmcore.findings] == ["truncated"]
+    for frame in range(50, 200):
+        assert vmcore.memory.read(Maddr(frame * BLOCK), BLOCK) == MANY[frame]
+
+
+@pytest.mark.parametrize("frame", [3, 60, 120, 250])
+def test_bitmap_damage_in_a_split_set_costs_the_part_it_hits(frame: int) -> None:
+    ranges = [(0, 100), (100, 200), (200, 300)]
+    parts = [Kdump(MANY, split=one).build() for one in ranges]
+    sound = read_vmcore(*(BytesSource(part, f"{at}") for at, part in enumerate(parts)))
+    assert sound.findings == ()
+    parts[0] = flip(parts[0], frame)
+    vmcore = read_vmcore(*(BytesSource(part, f"{at}") for at, part in enumerate(parts)))
+    assert {one.code for one in vmcore.findings} == {"page-map-damaged"}
+    hit = range(*ranges[frame // 100])
+    for one in set(MANY) - {frame}:
+        page = vmcore.memory.read_some(one * BLOCK, BLOCK)
+        assert page == (b"" if one in hit else MANY[one])
+
+
+def test_frames_dumped_are_ram() -> None:
+    vmcore = open_bytes(flip(Kdump(MANY).build(), 77, bitmap=1))
+    assert [one.code for one in vmcore.findings] == ["page-map-damaged"]
+    assert vmcore.memory.read(Maddr(90 * BLOCK), BLOCK) == MANY[90]
+
+
+def test_diskdump_has_no_known_place_of_its_data() -> None:
+    data = flip(Kdump(MANY, signature=b"DISKDUMP", version=0).build(), 299)
+    assert open_bytes(data).memory.read(Maddr(90 * BLOCK), BLOCK) == MANY[90]
+
+
 def test_file_without_sub_header_and_pages() -> None:
     # what libkdumpfile's diskdump-empty tests have: a header and nothing more
     bare = bytearray(Kdump(PAGES).build())

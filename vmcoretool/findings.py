@@ -43,6 +43,13 @@ CODES: Final[tuple[Code, ...]] = (
         "Copy the dump again; what did not need these pages is as good as before.",
     ),
     Code(
+        "page-map-damaged",
+        "error",
+        "A kdump file's page bitmaps contradict its descriptors or each other. Where it cannot be "
+        "told which page is which frame's, none is read.",
+        "Copy the dump again; what the notes say is as good as before.",
+    ),
+    Code(
         "domain-list-damaged",
         "warning",
         "The hypervisor's list of domains cannot be followed to its end.",

@@ -59,7 +59,7 @@ class Kdump:
         mine = [frame for frame in sorted(self.pages) if start <= frame < end]
         table: list[bytes] = []
         data: list[bytes] = []
-        at = BLOCK * (1 + sub_blocks + 2 * half) + 24 * len(mine)
+        at = BLOCK * (1 + sub_blocks + 2 * half) + 24 * len(self.pages)
         for frame in mine:
             packed = compress(self.codec, self.pages[frame])
             flags = self.codec
@@ -69,6 +69,8 @@ class Kdump:
             data.append(packed)
             at += len(packed)
         blocks = head.ljust(BLOCK, b"\0") + area.ljust(BLOCK * sub_blocks, b"\0")
+        # parts have room for the descriptors of the whole set
+        table.append(bytes(24 * (len(self.pages) - len(mine))))
         return b"".join([blocks, ram, dumped, *table, *data])
 
     def _bitmap(self, frames: set[int], half: int) -> bytes:

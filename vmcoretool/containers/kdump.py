@@ -17,7 +17,8 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Extent, FileOffset, Maddr
 from vmcoretool.containers.api import (
@@ -37,6 +38,14 @@ from vmcoretool.containers.kdump_header import (
     is_kdump,
     read_header,
 )
+from vmcoretool.containers.kdump_parts import (
+    DESCRIPTOR,
+    Part,
+    check_map,
+    find_end,
+    find_missing,
+    make_parts,
+)
 from vmcoretool.errors import FormatError, MemoryFault, UnsupportedFormatError
 from vmcoretool.findings import Finding, finding
 
@@ -47,18 +56,9 @@ if TYPE_CHECKING:
 
 MAX_BITMAP_BYTES: Final = 512 * MIB
 """Both bitmaps of a machine of 8 TiB; larger ones are refused."""
-_DESCRIPTOR: Final = 24
 _RUN_PAGES: Final = 256
 _NOT_A_PAGE: Final = "its data is damaged"
-
-
-class _Part(NamedTuple):
-    # one file: the frames whose data it holds, and where its descriptors start
-    start_pfn: int
-    end_pfn: int
-    source: ByteSource
-    descriptors: int
-    first_rank: int
+_NO_MAP: Final = "cannot be told from others: the dump's page bitmap is damaged"
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:
@@ -146,21 +146,14 @@ class _KdumpPages:
         if len(bits) * 8 < header.frames:
             findings.append(finding("truncated", "the file ends inside its page bitmap"))
         self.dumped = PageBitmap(bits, header.frames)
-        descriptors = start + length
-        self._parts = sorted(
-            _Part(
-                one.start_pfn,
-                one.end_pfn,
-                source,
-                descriptors,
-                self.dumped.rank(one.start_pfn) if one.split else 0,
-            )
-            for one, source in zip(headers, sources, strict=True)
-            if one.start_pfn < one.end_pfn
-        )
-        self._starts = [part.start_pfn for part in self._parts]
-        _check_parts(self._parts, self.dumped, findings)
-        self._check_end(findings)
+        parts = make_parts(headers, sources, self.dumped, start + length)
+        find_missing(parts, self.dumped, findings)
+        self._parts = [
+            self._checked(part, diskdump=header.diskdump, findings=findings) for part in parts
+        ]
+        self._starts = [part.start_pfn for part in parts]
+        if two:
+            self._check_ram(findings)
 
     @cached_property
     def ram(self) -> PageBitmap:
@@ -174,6 +167,7 @@ class _KdumpPages:
         return sum(
             self.dumped.rank(part.end_pfn) - self.dumped.rank(part.start_pfn)
             for part in self._parts
+            if part.trusted
         )
 
     @property
@@ -189,7 +183,7 @@ class _KdumpPages:
 
     def stored(self) -> Iterator[Extent]:
         """As :meth:`vmcoretool.memory.PageReader.stored`."""
-        for part in self._parts:
+        for part in filter(attrgetter("trusted"), self._parts):
             for first, end in self.dumped.runs():
                 low, high = max(first, part.start_pfn), min(end, part.end_pfn)
                 if low < high:
@@ -198,7 +192,8 @@ class _KdumpPages:
     def is_present(self, maddr: int) -> bool:
         """As :meth:`vmcoretool.memory.PageReader.is_present`."""
         pfn = maddr // self._size
-        return pfn in self.dumped and self._part(pfn) is not None
+        part = self._part(pfn)
+        return pfn in self.dumped and part is not None and part.trusted
 
     def is_excluded(self, maddr: int) -> bool:
         """As :meth:`vmcoretool.memory.PageReader.is_excluded`."""
@@ -210,18 +205,20 @@ class _KdumpPages:
         part = self._part(pfn)
         if part is None or pfn not in self.dumped:
             return b""
+        if not part.trusted:
+            raise self._fault(pfn, _NO_MAP)
         wanted = min(-(-(skip + size) // self._size), _RUN_PAGES)
         if wanted == 1:
             return self._page(part, pfn)[skip : skip + size]
         return self._run(part, pfn, wanted)[skip : skip + size]
 
-    def _part(self, pfn: int) -> _Part | None:
+    def _part(self, pfn: int) -> Part | None:
         at = bisect_right(self._starts, pfn) - 1
         if at < 0 or pfn >= self._parts[at].end_pfn:
             return None
         return self._parts[at]
 
-    def _run(self, part: _Part, pfn: int, wanted: int) -> bytes:
+    def _run(self, part: Part, pfn: int, wanted: int) -> bytes:
         # consecutive frames; a damaged one ends the run, and is told when it is asked for itself
         pages = [self._page(part, pfn)]
         end = min(pfn + wanted, part.end_pfn)
@@ -232,7 +229,7 @@ class _KdumpPages:
                 break
         return b"".join(pages)
 
-    def _page(self, part: _Part, pfn: int) -> bytes:
+    def _page(self, part: Part, pfn: int) -> bytes:
         index = self.dumped.rank(pfn) - part.first_rank
         offset, size, flags, _ = self._descriptor(part, pfn, index)
         last = self._last  # read once: another thread may replace it
@@ -260,27 +257,27 @@ class _KdumpPages:
         except PageDataError as error:
             raise self._fault(pfn, f"{_NOT_A_PAGE}: {error}") from error
 
-    def _descriptor(self, part: _Part, pfn: int, index: int) -> tuple[int, int, int, int]:
+    def _descriptor(self, part: Part, pfn: int, index: int) -> tuple[int, int, int, int]:
         place = id(part.source)
         held, first, table = self._table
-        if held != place or not 0 <= (index - first) * _DESCRIPTOR < len(table):
+        if held != place or not 0 <= (index - first) * DESCRIPTOR < len(table):
             first = index
             try:
                 table = part.source.pread(
-                    _DESCRIPTOR * _RUN_PAGES, part.descriptors + index * _DESCRIPTOR
+                    DESCRIPTOR * _RUN_PAGES, part.descriptors + index * DESCRIPTOR
                 )
             except FormatError:  # a flattened stream that ends early may hold this one all the same
-                table = self._read(part, pfn, part.descriptors + index * _DESCRIPTOR, _DESCRIPTOR)
-            table = table[: len(table) - len(table) % _DESCRIPTOR]
+                table = self._read(part, pfn, part.descriptors + index * DESCRIPTOR, DESCRIPTOR)
+            table = table[: len(table) - len(table) % DESCRIPTOR]
             if not table:
                 raise self._fault(pfn, "was lost: the file ends before its descriptor")
             self._table = (place, first, table)
         words: tuple[int, int, int, int] = self._unpack.unpack_from(
-            table, (index - first) * _DESCRIPTOR
+            table, (index - first) * DESCRIPTOR
         )
         return words
 
-    def _read(self, part: _Part, pfn: int, offset: int, size: int) -> bytes:
+    def _read(self, part: Part, pfn: int, offset: int, size: int) -> bytes:
         try:
             data = part.source.pread(size, offset)
         except FormatError as error:
@@ -292,35 +289,23 @@ class _KdumpPages:
     def _fault(self, pfn: int, reason: str) -> MemoryFault:
         return MemoryFault(Maddr(pfn * self._size), reason=reason)
 
-    def _check_end(self, findings: list[Finding]) -> None:
-        # A file that was cut short lacks the data of its last frames: look at one descriptor.
-        for part in self._parts:
-            last = self.dumped.rank(part.end_pfn) - part.first_rank - 1
-            if last < 0:
-                continue
-            where = part.descriptors + last * _DESCRIPTOR
-            try:
-                raw = part.source.pread(_DESCRIPTOR, where)
-            except FormatError:
-                continue  # said already: the stream is incomplete
-            lost = len(raw) < _DESCRIPTOR
-            if not lost:
-                offset, size, _, _ = self._unpack.unpack(raw)
-                lost = offset == 0 or (offset + size > part.source.size and size <= self._size)
-            if lost:
-                message = f"{part.source.path}: the data of the last pages is missing"
-                findings.append(finding("truncated", message))
+    def _checked(self, part: Part, *, diskdump: bool, findings: list[Finding]) -> Part:
+        # where diskdump's own tools put the first data is not known
+        if not diskdump:
+            part = check_map(part, self.dumped, self._unpack, self._size, findings)
+        if part.trusted:
+            find_end(part, self.dumped, self._unpack, self._size, findings)
+        return part
 
-
-def _check_parts(parts: list[_Part], dumped: PageBitmap, findings: list[Finding]) -> None:
-    at = 0
-    for part in [*parts, None]:
-        start = part.start_pfn if part else dumped.frames
-        if start > at and dumped.rank(start) > dumped.rank(at):
-            message = f"no part holds frames {at:#x} to {start:#x}"
-            findings.append(finding("split-part-missing", message))
-        if part:
-            at = max(at, part.end_pfn)
+    def _check_ram(self, findings: list[Finding]) -> None:
+        # what was dumped is RAM; a bit too many among the dumped would have shown already
+        try:
+            stray = self.dumped.and_not_count(self.ram)
+        except FormatError:
+            return  # said already: the stream is incomplete
+        if stray and all(part.trusted for part in self._parts):
+            message = f"{stray} frames are marked as dumped, but not as RAM"
+            findings.append(finding("page-map-damaged", message))
 
 
 FORMAT: Final = Format(

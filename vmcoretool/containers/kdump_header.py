@@ -38,6 +38,7 @@ class KdumpHeader(NamedTuple):
     end_pfn: int
     vmcoreinfo: tuple[int, int]
     notes: tuple[int, int]
+    diskdump: bool
 
 
 def is_kdump(source: ByteSource) -> bool:
@@ -145,6 +146,7 @@ def _complete(source: ByteSource, main: Any, bits: int, order: Order) -> KdumpHe
         end_pfn=min(end, frames) if split else frames,
         vmcoreinfo=(getattr(sub, "offset_vmcoreinfo", 0), getattr(sub, "size_vmcoreinfo", 0)),
         notes=(getattr(sub, "offset_note", 0), getattr(sub, "size_note", 0)),
+        diskdump=not kdump,
     )
 
 
