@@ -54,6 +54,19 @@ def test_every_version_width_order_and_packing(
     assert vmcore.container.complete
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("frames", [1 << bits for bits in range(12, 19)])
+def test_number_of_frames_that_looks_like_a_block_size(
+    frames: int, order: str, *, packed: bool
+) -> None:
+    # max_mapnr of 32 bits stands where block_size of 64 bits does
+    data = Kdump(MANY, bits=32, order=order, packed=packed, frames=frames).build()
+    vmcore = open_bytes(data)
+    assert vmcore.architecture == "i386"
+    assert vmcore.memory.read(Maddr(60 * BLOCK), BLOCK) == MANY[60]
+
+
 @pytest.mark.parametrize("codec", [0, 1, 2, 4, 0x20])
 def test_every_codec(codec: int) -> None:
     vmcore = open_bytes(Kdump(PAGES, codec=codec).build())

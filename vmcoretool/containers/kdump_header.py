@@ -91,15 +91,17 @@ def read_header(source: ByteSource) -> KdumpHeader:
         (64, "big"),
         (32, "big"),
     )
-    versions = []
+    readings = []
     for bits, order in layouts:
         main = disk_dump_header(bits, order).parse(block)
-        if not _plausible(main, source.size):
-            continue
-        versions.append(main.header_version)
-        if main.header_version > MAX_VERSION:
-            continue
-        return _complete(source, main, bits, order)
+        if _plausible(main, source.size):
+            readings.append((main, bits, order))
+    # a number of frames of another width can look like a block size, but then no frame follows it
+    readings.sort(key=lambda reading: not reading[0].max_mapnr)
+    versions = [main.header_version for main, _, _ in readings]
+    for main, bits, order in readings:
+        if main.header_version <= MAX_VERSION:
+            return _complete(source, main, bits, order)
     if versions:
         raise UnsupportedFormatError(
             f"kdump header version {versions[0]}, newer than {MAX_VERSION}", path=source.path
