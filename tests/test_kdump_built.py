@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,15 @@ from tests.builders import notes
 from tests.builders.kdump import BLOCK, Kdump
 from tests.builders.xen_host import XenHost
 from tests.support import BytesSource, inspect_bytes, open_bytes
-from vmcoretool import Maddr, MemoryFault, UnsupportedFormatError, VmcoreError
-from vmcoretool.vmcore import read_vmcore
+from vmcoretool import (
+    FormatError,
+    Maddr,
+    MemoryFault,
+    UnsupportedFormatError,
+    VmcoreError,
+    open_vmcore,
+)
+from vmcoretool.vmcore import group_parts, read_vmcore
 
 RANDOM = random.Random(7)
 PAGES = {
@@ -112,6 +120,43 @@ def test_split_set_of_any_version(version: int) -> None:
     with pytest.raises(MemoryFault):
         missing.memory.read(Maddr(700 * BLOCK), 1)
     assert missing.memory.read(Maddr(40_000 * BLOCK), 4) == b"\x22" * 4
+
+
+def test_part_given_twice_is_refused_by_name(tmp_path: Path) -> None:
+    parts = [Kdump(PAGES, split=one).build() for one in ((0, 9), (9, 40_001), (40_001, 40_001))]
+    paths = [tmp_path / f"part{at}" for at in range(3)]
+    for path, part in zip(paths, parts, strict=True):
+        path.write_bytes(part)
+    with pytest.raises(FormatError, match="part1 holds frame 0x9 too; give each part"):
+        open_vmcore(paths[0], paths[1], paths[1])
+    # an empty part is nothing twice
+    with open_vmcore(*paths, paths[2]) as vmcore:
+        assert vmcore.memory.read(Maddr(40_000 * BLOCK), 4) == PAGES[40_000][:4]
+
+
+def test_parts_of_two_crashes_of_one_host_are_two_sets(tmp_path: Path) -> None:
+    ranges = ((0, 9), (9, 40_001))
+    paths = []
+    for crash in (b"first", b"later"):
+        blob = notes.note(b"ACME", 5, crash)
+        for at, one in enumerate(ranges):
+            paths.append(str(tmp_path / f"{crash.decode()}{at}"))
+            Path(paths[-1]).write_bytes(Kdump(PAGES, notes=blob, split=one).build())
+    assert group_parts(paths) == ((paths[0], paths[1]), (paths[2], paths[3]))
+    with pytest.raises(FormatError, match="not parts of one split set"):
+        open_vmcore(paths[0], paths[3])
+
+
+@pytest.mark.parametrize("signature", [b"KDUMP   ", b"DISKDUMP"])
+def test_dump_that_its_writer_marked_as_incomplete(signature: bytes) -> None:
+    kdump = Kdump(PAGES, signature=signature, version=1)
+    for status in (0x1, 0x8):
+        kdump.status = status
+        vmcore = open_bytes(kdump.build())
+        marked = (status == 0x8) == (signature == b"KDUMP   ")
+        assert vmcore.container.complete != marked
+        assert [one.code for one in vmcore.findings] == ["truncated"] * marked
+        assert vmcore.memory.read(Maddr(9 * BLOCK), BLOCK) == PAGES[9]
 
 
 def test_parts_of_a_set_have_pages_at_equal_offsets() -> None:

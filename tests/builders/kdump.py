@@ -45,6 +45,7 @@ class Kdump:
     vmcoreinfo: bytes = b""
     frames: int | None = None
     machine: bytes = b""
+    status: int | None = None
 
     def build(self) -> bytes:
         frames = self.frames or max({*self.pages, *self.ram}) + 1
@@ -89,7 +90,7 @@ class Kdump:
             utsname,
             0,
             0,
-            self.codec,
+            self.codec if self.status is None else self.status,
             BLOCK,
             sub_blocks,
             bitmap_blocks,

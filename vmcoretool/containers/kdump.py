@@ -37,6 +37,7 @@ from vmcoretool.containers.kdump_header import (
     KdumpHeader,
     is_kdump,
     read_header,
+    read_notes,
 )
 from vmcoretool.containers.kdump_parts import (
     DESCRIPTOR,
@@ -64,9 +65,11 @@ _NO_MAP: Final = "cannot be told from others: the dump's page bitmap is damaged"
 def _open(sources: Sequence[ByteSource]) -> Container:
     headers = [read_header(source) for source in sources]
     header = headers[0]
+    notes = read_notes(sources[0], header)
     for other, source in zip(headers[1:], sources[1:], strict=True):
-        same = other._replace(start_pfn=header.start_pfn, end_pfn=header.end_pfn) == header
-        if not (same and header.split):
+        same = header.split and notes == read_notes(source, other)
+        own = {name: getattr(header, name) for name in ("start_pfn", "end_pfn", "incomplete")}
+        if not same or other._replace(**own) != header:
             raise FormatError(
                 "these files are not parts of one split set",
                 path=source.path,
@@ -75,6 +78,11 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     findings: list[Finding] = []
     pages = _KdumpPages(headers, sources, findings)
     blobs = tuple(_note_blobs(sources[0], header, findings))
+    findings.extend(
+        finding("truncated", f"{source.path}: its writer marked it as incomplete")
+        for one, source in zip(headers, sources, strict=True)
+        if one.incomplete
+    )
     if not all(source.complete for source in sources):
         findings.append(finding("truncated", "the stream around the dump ends early or is damaged"))
     return Container(
@@ -92,7 +100,7 @@ def _note_blobs(
 ) -> Iterator[NoteBlob]:
     offset, size = header.notes
     if size:
-        data = source.pread(min(size, MAX_NOTE_BYTES), offset)
+        data = read_notes(source, header)
         if len(data) < size:
             message = f"the file holds {len(data)} of {size} bytes of notes"
             findings.append(finding("truncated", message))

@@ -20,6 +20,9 @@ KDUMP: Final = b"KDUMP   "
 DISKDUMP: Final = b"DISKDUMP"
 MAX_VERSION: Final = 6
 MAX_NOTE_BYTES: Final = 8 * MIB
+# status bits (makedumpfile diskdump_mod.h, and diskdump's own); of kdump the others name a codec
+_INCOMPLETE: Final = 0x8
+_DISKDUMP_INCOMPLETE: Final = 0x1
 _BLOCK_SIZES: Final = tuple(1 << bits for bits in range(12, 19))
 
 
@@ -39,6 +42,7 @@ class KdumpHeader(NamedTuple):
     vmcoreinfo: tuple[int, int]
     notes: tuple[int, int]
     diskdump: bool
+    incomplete: bool
 
 
 def is_kdump(source: ByteSource) -> bool:
@@ -47,14 +51,20 @@ def is_kdump(source: ByteSource) -> bool:
 
 
 def is_split_part(source: ByteSource) -> bytes | None:
-    """The main header's bytes of a part of a split set, which all parts share; else None."""
+    """What all parts of a split set share and no other set has; None of what is no part."""
     if not is_kdump(source):
         return None
     try:
         header = read_header(source)
     except FormatError:
         return None
-    return source.pread(512, 0) if header.split else None
+    return source.pread(512, 0) + read_notes(source, header) if header.split else None
+
+
+def read_notes(source: ByteSource, header: KdumpHeader) -> bytes:
+    """The notes, which a --split set has in each part; two crashes of one host differ in them."""
+    offset, size = header.notes
+    return source.pread(min(size, MAX_NOTE_BYTES), offset) if size else b""
 
 
 def in_part_order(sources: Sequence[ByteSource]) -> tuple[ByteSource, ...]:
@@ -149,6 +159,7 @@ def _complete(source: ByteSource, main: Any, bits: int, order: Order) -> KdumpHe
         vmcoreinfo=(getattr(sub, "offset_vmcoreinfo", 0), getattr(sub, "size_vmcoreinfo", 0)),
         notes=(getattr(sub, "offset_note", 0), getattr(sub, "size_note", 0)),
         diskdump=not kdump,
+        incomplete=bool(main.status & (_INCOMPLETE if kdump else _DISKDUMP_INCOMPLETE)),
     )
 
 
