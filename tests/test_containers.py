@@ -20,6 +20,7 @@ from tests.builders.xen_host import XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes
 from vmcoretool import (
     MemoryFault,
+    TruncatedError,
     UnknownFormatError,
     UnsupportedFormatError,
     Vmcore,
@@ -680,6 +681,73 @@ def test_xc_core_of_before_elf() -> None:
     vmcore = read_vmcore(BytesSource(data))
     assert vmcore.memory.read(Maddr(0x102 * PAGE), 4) == b"\x02" * 4
     assert inspect_vmcore(vmcore).kind == "xen-domain"
+
+
+@pytest.mark.parametrize(("context", "width"), [(2800, 4), (5168, 8)])
+def test_xc_core_of_few_pages_is_as_wide_as_its_contexts(context: int, width: int) -> None:
+    # the pages begin at a page: the room before them would do for either width
+    index_at = 24 + 2 * context
+    pages_at = -(-(index_at + 3 * width) // PAGE) * PAGE
+    header = b"\xed\xeb\x0f\xf0" + struct.pack("<5I", 2, 3, 24, index_at, pages_at)
+    index = struct.pack(f"<3{'I' if width == 4 else 'Q'}", 0x100, 0x101, 0x102)
+    data = (header + bytes(2 * context) + index).ljust(pages_at, b"\0")
+    data += b"".join(bytes([frame]) * PAGE for frame in range(3))
+    vmcore = read_vmcore(BytesSource(data))
+    assert vmcore.container.machine.word_size == width
+    assert vmcore.memory.read(Maddr(0x102 * PAGE), 4) == b"\x02" * 4
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"MZ", b"\x7fELF", b"\x7fELF\x09" + bytes(100), b"\x7fELF\2\2" + bytes(100)],
+    ids=["empty", "other", "cut", "class", "order"],
+)
+@pytest.mark.parametrize("name", ["elf", "xen-core", "kdump", "readelf-text"])
+def test_format_forced_on_what_it_is_not(head: bytes, name: str) -> None:
+    with pytest.raises(VmcoreError) as error:
+        read_vmcore(BytesSource(head), format_name=name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.99])
+def test_dump_core_in_a_cut_stream_says_so(keep: float) -> None:
+    data = domain_core(list(range(3, 300)))
+    for packed, said in ((squeezed("gzip", data), "stream was cut off"), (data, "file ends")):
+        with pytest.raises(TruncatedError, match=said) as error:
+            read_vmcore(BytesSource(packed[: int(keep * len(packed))]))
+        assert "section names" in str(error.value)
+
+
+class HoledSource(BytesSource):
+    """A flattened stream that lost a piece: reading there raises."""
+
+    def __init__(self, data: bytes, hole: range) -> None:
+        super().__init__(data)
+        self.complete = False
+        self.hole = hole
+
+    def pread(self, size: int, offset: int) -> bytes:
+        if offset < self.hole.stop and offset + size > self.hole.start:
+            raise TruncatedError("never arrived")
+        return super().pread(size, offset)
+
+
+@pytest.mark.parametrize("name", ["xen-core", "raw"])
+def test_pages_that_never_arrived_are_faults(name: str) -> None:
+    data = domain_core(list(range(300))) if name == "xen-core" else bytes(300 * PAGE)
+    vmcore = read_vmcore(HoledSource(data, range(100 * PAGE, 104 * PAGE)), format_name=name)
+    assert not vmcore.container.complete
+    assert [found.code for found in vmcore.findings] == ["truncated"]
+    vmcore.memory.read(Maddr(50 * PAGE), PAGE)
+    with pytest.raises(MemoryFault, match="never arrived"):
+        vmcore.memory.read(Maddr(100 * PAGE), PAGE)
+
+
+@pytest.mark.parametrize("name", ["elf", "xen-core", "readelf-text", "raw"])
+def test_format_without_parts_takes_one_file(name: str) -> None:
+    source = BytesSource(REFERENCE.read_bytes())
+    with pytest.raises(UnsupportedFormatError, match="2 files given as one dump"):
+        read_vmcore(source, source, format_name=name)
 
 
 @given(where=st.floats(0, 1), byte=st.integers(0, 255))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from vmcoretool.errors import UnsupportedFormatError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -114,6 +116,19 @@ class Format(NamedTuple):
     probe: Callable[[ByteSource], bool]
     open: Callable[[Sequence[ByteSource]], Container]
     limits: str
+
+
+def only_source(sources: Sequence[ByteSource], what: str) -> ByteSource:
+    """The one file of a format that has no parts.
+
+    Raises:
+        UnsupportedFormatError: there are several.
+    """
+    if len(sources) > 1:
+        raise UnsupportedFormatError(
+            f"{len(sources)} files given as one dump, but {what} has no parts"
+        )
+    return sources[0]
 
 
 class HeadSource:

@@ -16,13 +16,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import MADDR_LIMIT, MIB, PAGE_SIZE, Extent, FileOffset, Maddr
-from vmcoretool.containers.api import Container, Format, Machine, NoteBlob
+from vmcoretool.containers.api import Container, Format, Machine, NoteBlob, only_source
 from vmcoretool.errors import (
     FormatError,
     MemoryFault,
     TruncatedError,
     UnknownFormatError,
-    UnsupportedFormatError,
 )
 from vmcoretool.extents import ExtentMap, disjoint, subtract
 from vmcoretool.findings import Finding, finding
@@ -82,11 +81,7 @@ def _probe(source: ByteSource) -> bool:
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:
-    if len(sources) > 1:
-        raise UnsupportedFormatError(
-            f"{len(sources)} files given as one dump, but an ELF dump has no parts"
-        )
-    source = sources[0]
+    source = only_source(sources, "an ELF dump")
     head = source.pread(_HEAD, 0)
     header = _read_header(head)
     findings: list[Finding] = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Extent, Maddr
-from vmcoretool.containers.api import EM_X86_64, Container, Format, Machine
+from vmcoretool.containers.api import EM_X86_64, Container, Format, Machine, only_source
+from vmcoretool.errors import FormatError, MemoryFault
+from vmcoretool.findings import finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +37,10 @@ class _RawPages:
         return False
 
     def read_at(self, maddr: int, size: int) -> bytes:
-        return self._source.pread(size, maddr)
+        try:
+            return self._source.pread(size, maddr)
+        except FormatError as error:
+            raise MemoryFault(Maddr(maddr), reason=f"was lost: {error.what}") from error
 
 
 def _never(source: ByteSource) -> bool:
@@ -44,13 +49,15 @@ def _never(source: ByteSource) -> bool:
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:
+    source = only_source(sources, "raw memory")
+    lost = "the stream around the memory ends early or is damaged"
     return Container(
         format="raw",
         machine=Machine(EM_X86_64, "little"),
-        pages=_RawPages(sources[0]),
+        pages=_RawPages(source),
         note_blobs=(),
-        complete=sources[0].complete,
-        findings=(),
+        complete=source.complete,
+        findings=() if source.complete else (finding("truncated", lost),),
     )
 
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, FileOffset
-from vmcoretool.containers.api import EM_386, EM_X86_64, Container, Format, Machine
+from vmcoretool.containers.api import EM_386, EM_X86_64, Container, Format, Machine, only_source
 from vmcoretool.containers.no_memory import NoMemory
 from vmcoretool.errors import FormatError, TruncatedError
 from vmcoretool.findings import finding
@@ -41,7 +41,7 @@ def _probe(source: ByteSource) -> bool:
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:
-    source = sources[0]
+    source = only_source(sources, "text about a dump")
     if source.size > MAX_SIZE:
         raise FormatError(f"{source.size // MIB} MiB are too much for the text of ELF notes")
     text = source.pread(source.size, 0)

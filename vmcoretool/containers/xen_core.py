@@ -16,8 +16,22 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr
-from vmcoretool.containers.api import EM_386, EM_X86_64, Container, Format, Machine, NoteBlob
-from vmcoretool.errors import FormatError, TruncatedError, UnsupportedFormatError
+from vmcoretool.containers.api import (
+    EM_386,
+    EM_X86_64,
+    Container,
+    Format,
+    Machine,
+    NoteBlob,
+    only_source,
+)
+from vmcoretool.errors import (
+    FormatError,
+    MemoryFault,
+    TruncatedError,
+    UnknownFormatError,
+    UnsupportedFormatError,
+)
 from vmcoretool.findings import Finding, finding
 from vmcoretool.notes.guest_context import MAX_VCPUS, context_size, vcpu_states
 
@@ -56,10 +70,11 @@ def _probe(source: ByteSource) -> bool:
 
 
 def _open(sources: Sequence[ByteSource]) -> Container:
-    source = sources[0]
+    source = only_source(sources, "a guest's dump")
     head = source.pread(64, 0)
-    if head[:4] != b"\x7fELF":
+    if head[:4] in (XC_CORE_MAGIC, XC_CORE_MAGIC_HVM):
         return _open_old(source, head)
+    _check_header(head)
     sections = _sections(source, head)
     if ".xen_pages" not in sections:
         raise FormatError(
@@ -72,6 +87,8 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     order: Literal["little", "big"] = "little"
     machine = int.from_bytes(head[18:20], "little")
     pages = _DomainPages(source, sections[".xen_pages"].offset, section, width, findings)
+    if not source.complete:
+        findings.append(finding("truncated", "the stream around the dump ends early or is damaged"))
     states: tuple[CpuState, ...] = ()
     if ".xen_prstatus" in sections:
         offset, size = sections[".xen_prstatus"]
@@ -93,6 +110,18 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     )
 
 
+def _check_header(head: bytes) -> None:
+    if head[:4] != b"\x7fELF":
+        raise UnknownFormatError("neither an ELF file nor an xc_core file", where=FileOffset(0))
+    if len(head) < 64:
+        raise TruncatedError("the file ends inside its ELF header", where=FileOffset(0))
+    if head[4] not in _SHDR or head[5] != 1:
+        raise FormatError(
+            f"ELF class {head[4]} and data encoding {head[5]} are no guest's of Xen on x86",
+            where=FileOffset(4),
+        )
+
+
 def _sections(source: ByteSource, head: bytes) -> dict[str, _Section]:
     wide = head[4] == 2
     size, layout = _SHDR[head[4]]
@@ -102,13 +131,15 @@ def _sections(source: ByteSource, head: bytes) -> dict[str, _Section]:
         raise FormatError(f"{count} sections, a dump-core file has six", where=FileOffset(at))
     table = source.pread(size * count, at)
     rows = list(struct.iter_unpack("<" + layout, table[: len(table) - len(table) % size]))
-    if names_at >= len(rows):
+    place, length = rows[names_at][4:6] if names_at < len(rows) else (source.size, 1)
+    if place + length > source.size:
+        what = "file" if source.complete else "compressed stream was cut off or is damaged: it"
         raise TruncatedError(
-            "the file ends before its section names",
+            f"the {what} ends before its section names",
             where=FileOffset(at),
             cure="a dump-core file has them at its very end: get the whole file",
         )
-    names = source.pread(min(rows[names_at][5], _NAMES_LIMIT), rows[names_at][4])
+    names = source.pread(min(length, _NAMES_LIMIT), place)
     found: dict[str, _Section] = {}
     for row in rows:
         name = names[row[0] :].split(b"\0", 1)[0].decode("ascii", "replace")
@@ -119,14 +150,19 @@ def _sections(source: ByteSource, head: bytes) -> dict[str, _Section]:
 def _open_old(source: ByteSource, head: bytes) -> Container:
     if len(head) < 24:
         raise TruncatedError("the file ends inside its xc_core header", where=FileOffset(0))
-    _, pages, _, index_at, pages_at = struct.unpack_from("<5I", head, 4)
+    vcpus, pages, contexts_at, index_at, pages_at = struct.unpack_from("<5I", head, 4)
     if not pages or index_at >= pages_at:
         raise FormatError(
             f"an xc_core header with {pages} pages, index at {index_at:#x}, pages at {pages_at:#x}",
             where=FileOffset(4),
         )
-    # xen_pfn_t was an unsigned long until 2007 (Xen commit 46c01e0595): the room tells the width
-    width = 8 if pages_at - index_at >= 8 * pages else 4
+    # xen_pfn_t was an unsigned long until 2007 (Xen commit 46c01e0595), and so as wide as the words
+    # of the contexts before it; where these are not there, the room tells
+    contexts = index_at - contexts_at
+    if vcpus and contexts in (vcpus * context_size(4), vcpus * context_size(8)):
+        width = 4 if contexts == vcpus * context_size(4) else 8
+    else:
+        width = 8 if pages_at - index_at >= 8 * pages else 4
     findings: list[Finding] = []
     section = _Section(index_at, width * pages)
     machine = EM_X86_64 if width == 8 else EM_386
@@ -187,13 +223,15 @@ class _DomainPages:
         return count, ascending
 
     def _chunk(self, at: int) -> list[int]:
-        if self._held[0] != at:
-            raw = self._source.pread(_CHUNK * self._width, self._index.offset + at * self._width)
-            letter = "I" if self._width == 4 else "Q"
-            width = 4 if self._width == 4 else 8
-            words = struct.unpack_from(f"<{len(raw) // width}{letter}", raw)
-            self._held = (at, list(words[:: 2 if self._width == 16 else 1]))
-        return self._held[1]
+        held = self._held  # read once: another thread may replace it
+        if held[0] == at:
+            return held[1]
+        raw = self._source.pread(_CHUNK * self._width, self._index.offset + at * self._width)
+        letter, size = ("I", 4) if self._width == 4 else ("Q", 8)
+        words = struct.unpack_from(f"<{len(raw) // size}{letter}", raw)
+        chunk = list(words[:: 2 if self._width == 16 else 1])
+        self._held = (at, chunk)
+        return chunk
 
     def _place(self, frame: int) -> int | None:
         if self._sorted is not None:
@@ -247,7 +285,10 @@ class _DomainPages:
             return b""
         skip = maddr % PAGE_SIZE
         where = self._pages_at + place * PAGE_SIZE + skip
-        return self._source.pread(min(size, PAGE_SIZE - skip), where)
+        try:
+            return self._source.pread(min(size, PAGE_SIZE - skip), where)
+        except FormatError as error:
+            raise MemoryFault(Maddr(maddr), reason=f"was lost: {error.what}") from error
 
 
 FORMAT: Final = Format(
