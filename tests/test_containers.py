@@ -7,6 +7,7 @@ import random
 import shutil
 import struct
 import subprocess
+import threading
 from itertools import permutations
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from vmcoretool import (
 from vmcoretool.addresses import Maddr
 from vmcoretool.cli.inspect import exit_code
 from vmcoretool.containers.bitmap import PageBitmap
+from vmcoretool.containers.raw import FORMAT as RAW
 from vmcoretool.containers.recognised import RECOGNISED, Recognised
 from vmcoretool.render.json import inspection_json, inspection_object
 from vmcoretool.render.text import inspection_text
@@ -816,3 +818,68 @@ def test_formats_of_other_packages_are_asked_last(monkeypatch: pytest.MonkeyPatc
     assert asked == []
     assert read_vmcore(BytesSource(b"MINE" + bytes(4096))).container.format == "raw"
     assert asked == ["load"]
+
+
+class Registered:
+    """An entry point of another package."""
+
+    name = "mine"
+    value = "mine.formats:FORMAT"
+
+    def __init__(self, row: object) -> None:
+        self.row = row
+
+    def load(self) -> object:
+        if isinstance(self.row, Exception):
+            raise self.row
+        return self.row
+
+
+def register(monkeypatch: pytest.MonkeyPatch, *rows: object) -> None:
+    import importlib.metadata
+
+    points = [Registered(row) for row in rows]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+
+
+@pytest.mark.parametrize("row", [ImportError("no module\nfoo"), RuntimeError("x"), object()])
+def test_format_of_another_package_that_does_not_load(
+    monkeypatch: pytest.MonkeyPatch, row: object
+) -> None:
+    from vmcoretool.containers import find_formats
+
+    usable = RAW._replace(name="other", probe=lambda source: source.pread(4, 0) == b"MINE")
+    register(monkeypatch, row, usable)
+    with pytest.raises(UnknownFormatError, match="vmcoretool formats"):
+        read_vmcore(BytesSource(b"rubbish" * 999))
+    assert read_vmcore(BytesSource(b"MINE" + bytes(4096))).container.format == "raw"
+    told = {one.name: one.title for one in find_formats()}
+    assert "cannot be used" in told["mine"]
+    assert "\n" not in told["mine"]
+    with pytest.raises(UnsupportedFormatError, match="cannot be used"):
+        read_vmcore(BytesSource(b"rubbish" * 999), format_name="mine")
+
+
+def test_format_of_another_package_in_a_pipe_and_in_compression(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    register(
+        monkeypatch, RAW._replace(name="mine", probe=lambda source: source.pread(4, 0) == b"MINE")
+    )
+    data = b"MINE" + os.urandom(3 << 20)
+    assert read_vmcore(BytesSource(squeezed("gzip", data))).sources[0].size == len(data)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    with open_vmcore(fifo) as vmcore:
+        assert vmcore.sources[0].size == len(data)
+    writer.join()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_format_that_is_named_is_looked_for_inside_compression(codec: str) -> None:
+    data = bytes(8192) + os.urandom(8192)
+    with read_vmcore(BytesSource(squeezed(codec, data)), format_name="raw") as vmcore:
+        assert vmcore.layers == (codec,)
+        assert vmcore.memory.read(Maddr(0), len(data)) == data

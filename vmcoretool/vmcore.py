@@ -116,7 +116,7 @@ def open_vmcore(
     """
     sources: list[ByteSource] = []
     try:
-        wanted = None if format_name else _wanted
+        wanted = None if format_name else _is_dump_or_layer
         sources.extend(open_source(os.fspath(path), wanted) for path in paths)
         return read_vmcore(*sources, format_name=format_name, watch=watch)
     except BaseException:
@@ -125,8 +125,13 @@ def open_vmcore(
         raise
 
 
-def _wanted(head: bytes) -> bool:
+def _is_dump_or_layer(head: bytes) -> bool:
     return is_dump(head) or find_layer(head) is not None
+
+
+def _anything(head: bytes) -> bool:
+    del head
+    return True
 
 
 def read_vmcore(
@@ -141,7 +146,9 @@ def read_vmcore(
     sizes = sum(source.size for source in sources)
     unwrapped: list[tuple[ByteSource, tuple[str, ...]]] = []
     try:
-        unwrapped.extend(unwrap(source, is_dump, watch) for source in sources)
+        # raw memory, for one, begins with nothing that could be known
+        wanted = _anything if format_name else is_dump
+        unwrapped.extend(unwrap(source, wanted, watch) for source in sources)
         inner = tuple(source for source, _ in unwrapped)
         if len(inner) > 1:
             from vmcoretool.containers.kdump_header import in_part_order  # noqa: PLC0415 - rare

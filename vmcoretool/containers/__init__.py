@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from vmcoretool.containers.api import HeadSource
+from vmcoretool.containers.api import Format, HeadSource
 from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from importlib.metadata import EntryPoint
 
-    from vmcoretool.containers.api import Container, Format
+    from vmcoretool.containers.api import Container
     from vmcoretool.source import ByteSource
 
 FORMAT_MODULES: Final = ("elf_core", "xen_core", "kdump", "readelf_text", "raw")
@@ -37,7 +38,9 @@ def is_dump(head: bytes) -> bool:
         return True
     from vmcoretool.containers.recognised import recognise  # noqa: PLC0415 - as rarely as can be
 
-    return recognise(source) is not None
+    if recognise(source) is not None:
+        return True
+    return any(candidate.probe(source) for candidate in outside_formats())
 
 
 def open_container(sources: Sequence[ByteSource], *, format_name: str | None = None) -> Container:
@@ -81,11 +84,35 @@ def find_formats() -> tuple[Format, ...]:
     return tuple(_candidates())
 
 
-def _candidates() -> Iterator[Format]:
-    yield from built_in_formats()
-    # asked only when nothing built in claims the file
+def outside_formats() -> Iterator[Format]:
+    """The rows that other packages register; they are asked when nothing built in claims a file.
+
+    A package that cannot be loaded has a row too, which says so and claims nothing.
+    """
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and nearly never needed
 
     for point in entry_points(group=ENTRY_POINTS):
-        row: Format = point.load()
-        yield row
+        try:
+            row = point.load()
+        except Exception as error:  # noqa: BLE001 - another package's import can raise anything
+            yield _unusable(point, f"{type(error).__name__}: {error}")
+            continue
+        yield row if isinstance(row, Format) else _unusable(point, "it is no Format")
+
+
+def _unusable(point: EntryPoint, why: str) -> Format:
+    what = f"the package that registers it cannot be used: {' '.join(why.split())}"
+
+    def refuse_all(sources: Sequence[ByteSource]) -> Container:
+        raise UnsupportedFormatError(
+            f"format {point.name}: {what}",
+            path=sources[0].path,
+            cure=f"install a package whose {point.value} works, or remove it",
+        )
+
+    return Format(point.name, what, point.value, lambda _: False, refuse_all, "not usable")
+
+
+def _candidates() -> Iterator[Format]:
+    yield from built_in_formats()
+    yield from outside_formats()

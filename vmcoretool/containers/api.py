@@ -106,6 +106,7 @@ class Format(NamedTuple):
         title: one line for people.
         reference: where the format is defined.
         probe: whether the file is of this format; a short file is not; raises nothing but OSError.
+            Of a stream or inside compression it is asked for the first 4096 bytes alone first.
         open: takes the file, or the files of a split set, apart; FormatError from here is final.
         limits: what is not read.
     """
