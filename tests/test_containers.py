@@ -10,6 +10,7 @@ import subprocess
 import threading
 from itertools import permutations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,9 @@ from vmcoretool.render.json import inspection_json, inspection_object
 from vmcoretool.render.text import inspection_text
 from vmcoretool.unwrap.blocks import BlockSource
 from vmcoretool.vmcore import group_parts, read_vmcore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SAMPLES = ROOT / "samples"
 REFERENCE = SAMPLES / "xen-4.8-dom0-panic/vmcore"
@@ -519,6 +523,75 @@ def test_what_is_no_dump_inside_is_not_decompressed(codec: str) -> None:
     source = BytesSource(squeezed(codec, bytes(64 << 20)))
     with pytest.raises(VmcoreError, match="not a dump"):
         read_vmcore(source)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("codec", CODECS)
+def test_archive_inside_is_named_before_it_is_decompressed(codec: str, *, blocks: bool) -> None:
+    data = bytearray(os.urandom(8 << 20))
+    data[257:262] = b"ustar"
+    packed = in_blocks(codec, bytes(data), 1 << 20) if blocks else squeezed(codec, bytes(data))
+    source = BytesSource(packed, "dump")
+    with pytest.raises(UnsupportedFormatError, match="dump: this is a tar archive"):
+        read_vmcore(source)
+    # bzip2 alone may need another MiB before its first block comes out
+    assert source.bytes_read < 3 << 20
+
+
+def long_window(data: bytes) -> bytes:
+    import zstandard
+
+    parameters = zstandard.ZstdCompressionParameters(window_log=30, enable_ldm=True)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return packer.compress(data) + packer.flush()
+
+
+def large_dictionary(data: bytes) -> bytes:
+    # 300 MiB, as "xz --lzma2=dict=300MiB" has it; packing so takes gigabytes, so the header of a
+    # usual block is changed: its size, and then its checksum
+    import lzma
+    import zlib
+
+    packed = bytearray(lzma.compress(data, preset=0))
+    size = 4 * (packed[12] + 1)
+    at = packed.index(b"\x21\x01", 12) + 2
+    packed[at] = 33  # 384 MiB
+    struct.pack_into("<I", packed, 12 + size - 4, zlib.crc32(packed[12 : 12 + size - 4]))
+    return bytes(packed)
+
+
+@pytest.mark.parametrize(
+    ("pack", "cure"),
+    [(long_window, "zstd -d --long=31"), (large_dictionary, "xz -d")],
+    ids=["zstd", "xz"],
+)
+def test_stream_that_needs_too_much_memory_is_not_called_damaged(
+    pack: Callable[[bytes], bytes], cure: str
+) -> None:
+    packed = pack(REFERENCE.read_bytes())
+    with pytest.raises(UnsupportedFormatError, match="more memory than the limit") as error:
+        read_vmcore(BytesSource(packed))
+    assert cure in str(error.value)
+
+
+@pytest.mark.parametrize("kind", range(16))
+def test_zstd_file_may_begin_with_any_skippable_frame(tmp_path: Path, kind: int) -> None:
+    skippable = bytes([0x50 + kind]) + b"\x2a\x4d\x18\4\0\0\0abcd"
+    data = skippable + squeezed("zstd", DATA["kdump-lzo"])
+    with read_vmcore(BytesSource(data)) as vmcore:
+        assert vmcore.layers == ("zstd",)
+        assert vmcore.container.complete
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_nothing_inside_compression(codec: str) -> None:
+    with pytest.raises(UnknownFormatError, match="what is inside is empty"):
+        read_vmcore(BytesSource(squeezed(codec, b"")))
+
+
+def test_zstd_frame_without_data_ends_early() -> None:
+    with pytest.raises(TruncatedError, match="before its first byte"):
+        read_vmcore(BytesSource(b"\x28\xb5\x2f\xfd" + bytes(16380)))
 
 
 def test_bomb_that_begins_like_a_dump_meets_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmcoretool.containers import is_dump, open_container
+from vmcoretool.containers import is_dump, is_dump_inside, open_container
 from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
 from vmcoretool.errors import UnsupportedFormatError, VmcoreError
 from vmcoretool.findings import Finding, finding
@@ -21,7 +21,7 @@ from vmcoretool.notes.elf_note import (
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from vmcoretool.source import open_source
-from vmcoretool.unwrap import Watch, find_layer, unwrap, watch_nothing
+from vmcoretool.unwrap import Wanted, Watch, find_layer, unwrap, watch_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,6 +129,16 @@ def _is_dump_or_layer(head: bytes) -> bool:
     return is_dump(head) or find_layer(head) is not None
 
 
+def _unwrapped(
+    source: ByteSource, wanted: Wanted, watch: Watch
+) -> tuple[ByteSource, tuple[str, ...]]:
+    try:
+        return unwrap(source, wanted, watch)
+    except UnsupportedFormatError as error:
+        error.path = error.path or source.path
+        raise
+
+
 def _anything(head: bytes) -> bool:
     del head
     return True
@@ -147,8 +157,8 @@ def read_vmcore(
     unwrapped: list[tuple[ByteSource, tuple[str, ...]]] = []
     try:
         # raw memory, for one, begins with nothing that could be known
-        wanted = _anything if format_name else is_dump
-        unwrapped.extend(unwrap(source, wanted, watch) for source in sources)
+        wanted = _anything if format_name else is_dump_inside
+        unwrapped.extend(_unwrapped(source, wanted, watch) for source in sources)
         inner = tuple(source for source, _ in unwrapped)
         if len(inner) > 1:
             from vmcoretool.containers.kdump_header import in_part_order  # noqa: PLC0415 - rare

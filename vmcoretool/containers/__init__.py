@@ -32,15 +32,23 @@ def built_in_formats() -> Iterator[Format]:
 
 
 def is_dump(head: bytes) -> bool:
-    """Whether some format may claim a file with these first bytes."""
+    """Whether a format that is read may claim a file with these first bytes."""
     source = HeadSource(head)
-    if any(candidate.probe(source) for candidate in built_in_formats()):
-        return True
-    from vmcoretool.containers.recognised import recognise  # noqa: PLC0415 - as rarely as can be
+    return any(candidate.probe(source) for candidate in _candidates())
 
-    if recognise(source) is not None:
+
+def is_dump_inside(head: bytes) -> bool:
+    """Like :func:`is_dump`, for what is to be unpacked first: in vain where it is not read.
+
+    Raises:
+        UnsupportedFormatError: a format that is known but not read.
+    """
+    if is_dump(head):
         return True
-    return any(candidate.probe(source) for candidate in outside_formats())
+    from vmcoretool.containers.recognised import refuse  # noqa: PLC0415 - as rarely as can be
+
+    refuse(HeadSource(head))
+    return False
 
 
 def open_container(sources: Sequence[ByteSource], *, format_name: str | None = None) -> Container:

@@ -66,7 +66,8 @@ LAYERS: Final[tuple[Layer, ...]] = (
     Layer(
         "zstd",
         "frames are decompressed when needed; a file of one frame as a whole",
-        (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"),  # pzstd begins with a skippable frame
+        # a frame, or a skippable one of any of the 16 kinds (pzstd begins with one)
+        (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + kind]) + b"\x2a\x4d\x18" for kind in range(16))),
         _compressed,
     ),
     Layer("lz4", "decompressed to a temporary file", (b"\x04\x22\x4d\x18",), _compressed),
@@ -81,7 +82,7 @@ def unwrap(
     Args:
         source: the file.
         is_dump: whether a file with these first bytes is a dump, so that nothing else is
-            decompressed.
+            decompressed; it may raise what is to be said of such a file.
         watch: told of long work: its name, bytes done and in all; False from it ends the work.
 
     Raises:

@@ -45,6 +45,10 @@ class DamagedStreamError(ValueError):
     """What every decoder's own exception becomes."""
 
 
+class MemoryLimitError(DamagedStreamError):
+    """A sound stream, perhaps, but its decoder would need more memory than it may take."""
+
+
 class BlockSource:
     """The bytes inside a file of blocks; blocks are decompressed as they are read."""
 

@@ -11,12 +11,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from vmcoretool.addresses import MIB, FileOffset
-from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
+from vmcoretool.errors import (
+    FormatError,
+    TruncatedError,
+    UnknownFormatError,
+    UnsupportedFormatError,
+    VmcoreError,
+)
 from vmcoretool.source import FileSource, Spool
 from vmcoretool.unwrap.blocks import (
     Block,
     BlockSource,
     DamagedStreamError,
+    MemoryLimitError,
     is_skippable,
     xz_blocks,
     zstd_blocks,
@@ -29,9 +36,10 @@ if TYPE_CHECKING:
     from vmcoretool.source import ByteSource
 
 CHUNK: Final = MIB
-HEAD: Final = 4096
+HEAD: Final = 8192
 _MAX_WINDOW: Final = 1 << 27
 _XZ_MEMORY: Final = 256 * MIB
+_LIMITS: Final = {"zstd": (_MAX_WINDOW, "zstd -d --long=31"), "xz": (_XZ_MEMORY, "xz -d")}
 
 
 def open_compressed(
@@ -51,7 +59,8 @@ def open_compressed(
     Raises:
         UnknownFormatError: what is inside is no dump.
         FormatError: the stream is damaged in its first bytes, or too large for the disk.
-        UnsupportedFormatError: the codec's module is not installed.
+        UnsupportedFormatError: the codec's module is not installed, or the stream needs more memory
+            than it may take.
     """
     in_blocks = _by_blocks(source, name, wanted, watch)
     if in_blocks:
@@ -67,6 +76,8 @@ def open_compressed(
                 if not watch(f"decompressing {name}", chunks.place, source.size):
                     complete = False
                     break
+        except MemoryLimitError as error:
+            raise _too_large(source, name) from error
         except DamagedStreamError as error:
             if not spool.size:
                 raise FormatError(
@@ -77,6 +88,8 @@ def open_compressed(
                 ) from error
             complete = False
         complete = complete and chunks.ended
+        if not spool.size:
+            raise _empty(source, name, ended=chunks.ended)
         inner = FileSource(source.path, spool.detach())
     source.close()
     inner.complete = complete and source.complete
@@ -86,6 +99,27 @@ def open_compressed(
 def _no_dump(source: ByteSource, name: str) -> UnknownFormatError:
     what = f"{name}-compressed, but what is inside is not a dump"
     return UnknownFormatError(what, path=source.path)
+
+
+def _too_large(source: ByteSource, name: str) -> UnsupportedFormatError:
+    limit, command = _LIMITS[name]
+    return UnsupportedFormatError(
+        f"decompressing this {name} stream takes more memory than the limit of {limit // MIB} MiB",
+        path=source.path,
+        cure=f"decompress it first: {command}",
+    )
+
+
+def _empty(source: ByteSource, name: str, *, ended: bool) -> FormatError:
+    if ended:
+        what = f"{name}-compressed, but what is inside is empty"
+        return UnknownFormatError(what, path=source.path, cure="copy it again")
+    return TruncatedError(
+        f"the {name} stream ends before its first byte of data",
+        path=source.path,
+        where=FileOffset(source.size),
+        cure="get the file again",
+    )
 
 
 def _by_blocks(
@@ -108,10 +142,19 @@ def _by_blocks(
     except FormatError:
         inner.discard()
         return None
-    if not wanted(head):
+    try:
+        if not wanted(head):
+            raise _no_dump(source, name)
+    except VmcoreError:
         inner.discard()
-        raise _no_dump(source, name)
+        raise
     return inner
+
+
+def _trouble(error: Exception) -> DamagedStreamError:
+    # libzstd says that a frame requires too much memory, liblzma that a limit is exceeded
+    limit = "memory" in str(error).lower()
+    return (MemoryLimitError if limit else DamagedStreamError)(str(error))
 
 
 class _Stream:
@@ -140,7 +183,7 @@ class _Stream:
             except self._errors as error:
                 if self.ended:  # padding or rubbish behind a whole stream
                     return
-                raise DamagedStreamError(str(error)) from error
+                raise _trouble(error) from error
             data = b""
             if chunk:
                 self.ended = False
@@ -237,7 +280,7 @@ class _ZstdStream:
             try:
                 chunk = self._inner.read(CHUNK)
             except self._error as error:
-                raise DamagedStreamError(str(error)) from error
+                raise _trouble(error) from error
             if not chunk:
                 # the reader takes a cut frame for its end: only a whole last frame is one
                 self.ended = self._whole()
