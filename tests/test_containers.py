@@ -855,6 +855,25 @@ def test_recognised_formats_are_named_with_a_cure(row: Recognised) -> None:
     assert row.cure in str(error.value)
 
 
+@pytest.mark.parametrize("head", [bytes(1024), b"\x53\xff\x00\xf0" * 256], ids=["zeros", "BIOS"])
+def test_file_that_begins_like_raw_memory_is_told_how_to_be_read(head: bytes) -> None:
+    with pytest.raises(UnknownFormatError, match="--format raw"):
+        read_vmcore(BytesSource(head + bytes(9000)))
+    with pytest.raises(UnknownFormatError, match="vmcoretool formats"):
+        read_vmcore(BytesSource(b"text" * 9000))
+
+
+@pytest.mark.parametrize(
+    ("magic", "offset"), [("a8190173618f23cd", 0), ("efbeaddebebaedfe", -8)], ids=["LKCD", "KVM"]
+)
+def test_rarer_marks_are_known(magic: str, offset: int) -> None:
+    data = bytearray(8192)
+    at = offset % len(data)
+    data[at : at + 8] = bytes.fromhex(magic)
+    with pytest.raises(UnsupportedFormatError, match="not read here"):
+        read_vmcore(BytesSource(bytes(data)))
+
+
 def test_raw_memory_is_read_only_when_asked_for(tmp_path: Path) -> None:
     host = XenHost(base=0x1000000, root=0x800000)
     image = bytearray(32 << 20)

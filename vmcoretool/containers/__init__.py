@@ -69,7 +69,10 @@ def open_container(sources: Sequence[ByteSource], *, format_name: str | None = N
         for candidate in _candidates():
             if candidate.name == format_name or (format_name is None and candidate.probe(first)):
                 return candidate.open(sources)
-        from vmcoretool.containers.recognised import refuse  # noqa: PLC0415 - nothing claimed it
+        from vmcoretool.containers.recognised import (  # noqa: PLC0415 - nothing claimed it
+            may_be_raw,
+            refuse,
+        )
 
         refuse(first)
     except (FormatError, UnsupportedFormatError) as error:
@@ -80,7 +83,9 @@ def open_container(sources: Sequence[ByteSource], *, format_name: str | None = N
     raise UnknownFormatError(
         "not a dump in any format known here",
         path=first.path,
-        cure="'vmcoretool formats' lists what can be read",
+        cure="if it is raw memory of a machine, say so: --format raw"
+        if may_be_raw(first)
+        else "'vmcoretool formats' lists what can be read",
     )
 
 

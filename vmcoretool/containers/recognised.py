@@ -44,6 +44,7 @@ RECOGNISED: Final[tuple[Recognised, ...]] = (
     Recognised("LKCD dump", "lkcd", _NO_XEN, 0, bytes.fromhex("ed238f61730119a8")),
     Recognised("LKCD dump", "lkcd", _NO_XEN, 0, bytes.fromhex("a8190173618f23ed")),
     Recognised("LKCD live dump", "lkcd", _NO_XEN, 0, bytes.fromhex("cd238f61730119a8")),
+    Recognised("LKCD live dump", "lkcd", _NO_XEN, 0, bytes.fromhex("a8190173618f23cd")),
     Recognised("s390 stand-alone dump", "zipl", _NO_XEN, 0, bytes.fromhex("a8190173618f23fd")),
     Recognised("Mission Critical Linux dump", "mclx", _NO_XEN, 0, bytes.fromhex("ddcc8b9a")),
     Recognised("sadump", "Fujitsu firmware", "convert it with makedumpfile", 0, b"sadump\0\0"),
@@ -106,6 +107,13 @@ RECOGNISED: Final[tuple[Recognised, ...]] = (
         -8,
         (0xFEEDBEEFDEADBABE).to_bytes(8, "little"),
     ),
+    Recognised(
+        "map of a KVM dump",
+        "crash",
+        "give crash the dump itself",
+        -8,
+        (0xFEEDBABEDEADBEEF).to_bytes(8, "little"),
+    ),
 )
 
 
@@ -117,6 +125,14 @@ def recognise(source: ByteSource) -> Recognised | None:
         if named and source.pread(len(row.magic), offset) == row.magic:
             return row
     return None
+
+
+def may_be_raw(source: ByteSource) -> bool:
+    """Whether the file begins as a PC's memory does: zeros, or interrupt vectors into the BIOS."""
+    head = source.pread(4096, 0)
+    # a real-mode vector is offset and segment; unused ones all lead to F000:FF53
+    vectors = [head[at : at + 4] for at in range(0, 1024, 4)]
+    return bool(head) and (not any(head) or vectors.count(b"\x53\xff\x00\xf0") >= 32)
 
 
 def refuse(source: ByteSource) -> None:
