@@ -663,6 +663,38 @@ def test_damaged_text(where: float, byte: int) -> None:
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"  x" + b" " * 4_000_000,
+        b"  x 0x00000001" + b" " * 4_000_000,
+        (b"  x" + b" " * 62) * 60_000,
+        (b"  x" + b" " * 62 + b"\n") * 60_000,
+    ],
+    ids=["owner", "size", "long", "lines"],
+)
+def test_text_of_spaces_takes_no_long_time(line: bytes) -> None:
+    import time
+
+    began = time.process_time()
+    with pytest.raises(TruncatedError):
+        read_vmcore(BytesSource(b"Displaying notes found\n" + line + b"\n"))
+    assert time.process_time() - began < 1  # it was 4 seconds for the first
+
+
+@pytest.mark.skipif(not shutil.which("eu-readelf"), reason="eu-readelf is not installed")
+def test_text_of_elfutils_gives_owners_types_and_sizes() -> None:
+    dump = SAMPLES / "linux-native/vmcore"
+    done = subprocess.run(["eu-readelf", "-n", dump], capture_output=True, check=True)
+    assert b"OSRELEASE=" in done.stdout
+    assert b"rip:" in done.stdout
+    with read_vmcore(BytesSource(done.stdout)) as text, open_vmcore(dump) as vmcore:
+        assert [(note.owner, note.type, note.desc) for note in text.notes] == [
+            (note.owner, note.type, b"") for note in vmcore.notes
+        ]
+        assert not any(note.complete for note in text.notes)
+
+
 # --- guests -----------------------------------------------------------------------------------
 
 

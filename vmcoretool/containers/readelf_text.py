@@ -1,8 +1,9 @@
 """Text of ``readelf -Wn`` or ``eu-readelf -n``: what XCP-ng keeps of a crash by default.
 
 binutils prints the payload of notes it does not know as hexadecimal bytes ("description data:"),
-on the same line with -W and on the next without; elfutils prints no payload of them.  There is no
-memory in such a file, so nothing can be proved from it.
+on the same line with -W and on the next without; elfutils prints no payload of them, and writes out
+registers (PRSTATUS) and Linux's VMCOREINFO, which is not read back here.  There is no memory in
+such a file, so nothing can be proved from it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 MAX_SIZE: Final = 32 * MIB
 _MARKS: Final = (b"Displaying notes found", b"Note segment of ")
-# owner, size in hexadecimal (binutils) or decimal (elfutils), what the tool calls the type
+# owner, size in hexadecimal (binutils) or decimal (elfutils), what the tool calls the type; spaces
+# are tried only behind an owner's last letter, so that millions of them cost only their length
 _LINE: Final = re.compile(
-    rb"^  (\S[^\t\n]{0,63}?) +(0x[0-9a-f]{8}|\d{1,10})[ \t]+(\S[^\n]*)$", re.MULTILINE
+    rb"^  (\S[^\t\n]{0,63}?)(?<! ) {1,64}(0x[0-9a-f]{8}|\d{1,10})[ \t]{1,64}(\S[^\n]*)$",
+    re.MULTILINE,
 )
 _TYPE: Final = re.compile(rb"\(0x([0-9a-f]{1,8})\)|<unknown>: (\d{1,10})")
 _DATA: Final = re.compile(rb"description data: ((?:[0-9a-f]{2} ?)*)")
@@ -104,5 +107,6 @@ FORMAT: Final = Format(
     reference="binutils readelf, elfutils readelf",
     probe=_probe,
     open=_open,
-    limits="there is no memory in it: an address is at most reported; elfutils prints no payloads",
+    limits="there is no memory in it: an address is at most reported; of elfutils' text (registers "
+    "and VMCOREINFO written out, no other payload) owners, types and sizes only",
 )
