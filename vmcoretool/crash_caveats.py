@@ -46,7 +46,7 @@ def release_caveats(situation: Situation) -> Iterator[Caveat]:
             yield Caveat(f"Xen {since} and later need crash {dotted(row.crash)}", blocks=False)
     elif row.crash is None:
         yield Caveat(
-            f"no crash up to {newest} opens Xen {since} or later: this one ends with '{error}'"
+            f"no crash up to {newest} opens Xen {since} or later: crash {dotted(situation.release)} ends with '{error}'"
         )
     else:
         mine = dotted(situation.release)

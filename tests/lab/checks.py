@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.builders import variants
 from tests.lab.packages import run, xen_syms
+from tests.lab.scenarios import CAPTURED
 from tests.support import ROOT
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def check(scenario: Scenario, folder: Path) -> Iterator[Row]:
         yield Row(name, "its maddr", hex(maddr), answer["idle_page_table"]["maddr"])
     yield Row(name, "log's base", *_boot_log(truth, relocation))
     yield from _crash(scenario, truth, answer)
+    captured = folder / CAPTURED
+    if captured.exists() and scenario.save == "kdump":  # dumps made by an older lab lack it
+        _, small = inspect(captured)
+        for key in ("status", "xen_phys_start"):
+            yield Row(name, f"captured {key}", relocation[key], small["relocation"][key])
     for command in answer["commands"]:
         if command["target"] == "hypervisor":
             words = ["crash", "--xen_phys_start", truth["xen_phys_start"]]

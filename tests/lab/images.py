@@ -43,6 +43,9 @@ _APPLETS: Final = [
     "kill",
     "date",
     "dmesg",
+    "od",
+    "mv",
+    "rm",
 ]
 _HEAD: Final = """#!/bin/sh
 export PATH=/bin:/sbin:/usr/sbin:/usr/bin:/usr/lib/xen/bin LD_LIBRARY_PATH=/lib
@@ -54,7 +57,8 @@ CRASH_INIT: Final = (
 modprobe virtio_pci; modprobe virtio_blk
 for i in $(seq 50); do [ -b /dev/vda ] && break; sleep 0.2; done
 echo "LAB saving $(ls -l /proc/vmcore)"
-[ -x /hook ] && { /hook; echo "LAB hook $?"; }
+mkdir /captured; sh /capture.sh /captured; echo "LAB hook $?"
+[ -b /dev/vdb ] && dd if=/captured/vmcoretool-notes.elf of=/dev/vdb bs=512 conv=sync,fsync
 dd if=/proc/vmcore of=/dev/vda bs=1M conv=fsync && echo LAB-SAVED
 sync; poweroff -f
 """

@@ -23,12 +23,16 @@ from tests.lab.packages import (
     kernel,
     run,
 )
+from tests.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CTRL_A: Final = b"\x01\x01\x01"
 DISK_SIZE: Final = 8 << 30
+CAPTURED: Final = "captured.elf"
+"""What the capture hook wrote inside the crash kernel."""
+CAPTURED_SIZE: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,9 @@ def make(scenario: Scenario, folder: Path) -> None:
     arguments = ["-m", str(scenario.memory), "-smp", str(scenario.cpus)]
     arguments += ["-cpu", scenario.processor, *_boot(scenario, folder)]
     arguments += ["-drive", f"file={disk},format=raw,if=virtio"]
+    captured = folder / "captured.partial"
+    captured.write_bytes(bytes(CAPTURED_SIZE))
+    arguments += ["-drive", f"file={captured},format=raw,if=virtio"]
     with Machine(arguments, folder) as machine:
         machine.wait_for("LAB-READY", scenario.limit)
         created = machine.log.count(" created\n")
@@ -166,6 +173,9 @@ def make(scenario: Scenario, folder: Path) -> None:
                 raise LabError(f"QEMU saved nothing: {answer!r}")
         log = machine.log
     _cut(disk)
+    if captured.read_bytes()[:4] == b"\x7fELF":
+        captured.rename(folder / CAPTURED)
+    captured.unlink(missing_ok=True)
     (folder / "boot.log").write_text(log, errors="replace")
     (folder / "boot.log.partial").unlink()
     disk.rename(folder / "vmcore")
@@ -219,6 +229,7 @@ def _dom0_image(scenario: Scenario, vmlinuz: Path, target: Path) -> None:
     crash = target.with_name("crash.img")
     tree = images.Tree()
     tree.script("init", images.CRASH_INIT)
+    tree.add(ROOT / "vmcoretool/hooks/capture.sh", "capture.sh")
     tree.modules(("virtio_pci", "virtio_blk"))
     for place, text in scenario.extra.items():
         tree.script(place, text)
