@@ -40,7 +40,7 @@ from vmcoretool.notes.crash_info import CrashInfo
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.registers import CpuState
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo
-from vmcoretool.release import VERSION as __version__
+from vmcoretool.release import __version__
 from vmcoretool.report_files import Report, write_report
 from vmcoretool.vmcore import Vmcore, open_vmcore
 from vmcoretool.xen.version import XenVersion

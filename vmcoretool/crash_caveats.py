@@ -38,18 +38,16 @@ def release_caveats(situation: Situation) -> Iterator[Caveat]:
     if row is None or version is None:
         return
     since = dotted(row.xen)
-    newest = dotted(crash_versions.NEWEST_KNOWN)
+    newest, mine = dotted(crash_versions.NEWEST_KNOWN), dotted(situation.release)
     error = crash_versions.first_error(version, situation.release, row)
     fails = f"it ends with '{error}'"
     if crash_versions.copes(situation.release, row.crash):
         if situation.crash is None and row.crash is not None:
             yield Caveat(f"Xen {since} and later need crash {dotted(row.crash)}", blocks=False)
     elif row.crash is None:
-        yield Caveat(
-            f"no crash up to {newest} opens Xen {since} or later: crash {dotted(situation.release)} ends with '{error}'"
-        )
+        ends = f"crash {mine} ends with '{error}'"
+        yield Caveat(f"no crash up to {newest} opens Xen {since} or later: {ends}")
     else:
-        mine = dotted(situation.release)
         yield Caveat(
             f"Xen {since} and later need crash {dotted(row.crash)}, this is {mine}: {fails}"
         )

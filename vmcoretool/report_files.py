@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from vmcoretool.inspection import inspect_vmcore
 from vmcoretool.printable import printable
-from vmcoretool.release import VERSION
+from vmcoretool.release import __version__
 from vmcoretool.vmcore import open_vmcore
 
 JSON_NAME: Final = "vmcoretool.json"
@@ -81,7 +81,7 @@ def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -
         size = None
     name = os.path.basename(path)
     facts["report"] = {
-        "tool": f"vmcoretool {VERSION}",
+        "tool": f"vmcoretool {__version__}",
         "dump": printable(name),
         "size": size,
     }
