@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,20 +15,11 @@ def ids(path: Path) -> str:
     return path.name
 
 
-def facts(text: bytes) -> dict[str, Any]:
-    shown: dict[str, Any] = json.loads(text)
-    shown["dump"]["paths"] = ["vmcore"]
-    for command in shown["commands"]:
-        command["argv"][-1] = "vmcore"
-        command["shell"] = " ".join(command["argv"])
-    return shown
-
-
 @pytest.mark.parametrize("sample", SAMPLES, ids=ids)
 def test_json_is_as_expected(sample: Path) -> None:
-    done = tool("inspect", "--json", sample / "vmcore")
+    done = tool("inspect", "--json", "vmcore", cwd=sample)
     expected = json.loads((sample / "expected.json").read_text())
-    assert facts(done.stdout) == expected["inspect"]
+    assert json.loads(done.stdout) == expected["inspect"]
     assert done.returncode == expected["exit"]
     assert done.stderr == b""
 

@@ -140,5 +140,5 @@ def _layer_caveats(vmcore: Vmcore) -> Iterator[Caveat]:
     if "flattened" in vmcore.layers and vmcore.container.format == "elf":
         yield Caveat(
             f"crash refuses many flattened ELF files ('cannot realloc resized ELF header buffer'): "
-            f"makedumpfile -R vmcore < {name}"
+            f"makedumpfile -R rearranged-vmcore < {name}"
         )
