@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -232,7 +233,8 @@ def test_several_dumps_exit_with_the_highest_code(tmp_path: Path) -> None:
 
 
 def test_reader_that_leaves_early_is_no_failure() -> None:
-    script = f"{sys.executable} -m vmcoretool inspect -v {SAMPLE} {SAMPLE} {SAMPLE} | head -1"
+    words = [sys.executable, "-m", "vmcoretool", "inspect", "-v", *[str(SAMPLE)] * 3]
+    script = f"{shlex.join(words)} | head -1"
     for _ in range(3):
         done = subprocess.run(["bash", "-c", script], capture_output=True, check=False, cwd=ROOT)
         assert done.stderr == b""
@@ -240,7 +242,8 @@ def test_reader_that_leaves_early_is_no_failure() -> None:
 
 
 def test_closed_output_is_no_traceback() -> None:
-    script = f"{sys.executable} -m vmcoretool inspect {SAMPLE} >&-"
+    words = [sys.executable, "-m", "vmcoretool", "inspect", str(SAMPLE)]
+    script = f"{shlex.join(words)} >&-"
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=False, cwd=ROOT)
     assert b"Traceback" not in done.stderr
 

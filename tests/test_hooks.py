@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -171,7 +172,7 @@ def test_xcp_ng_wrapper_becomes_the_analyser(tmp_path: Path) -> None:
     analyser.write_text('#!/bin/sh\necho "analyser $@"\nexit 7\n')
     analyser.chmod(0o755)
     wrapper = tmp_path / "xca"
-    text = systems.wrapper_script().replace(systems.CAPTURE, f"sh {HOOK}")
+    text = systems.wrapper_script().replace(systems.CAPTURE, f"sh {shlex.quote(str(HOOK))}")
     wrapper.write_text(text.replace(systems._ANALYSER, str(analyser)))
     words = ["sh", str(wrapper), "--outdir", str(tmp_path), "--xen-symtab", "/boot/x map", "-v"]
     environment = {**os.environ, "VMCORE": str(SAMPLE)}
@@ -189,7 +190,8 @@ def test_debians_own_savecore_then_the_unit(tmp_path: Path) -> None:
         pytest.skip("the package kdump-tools cannot be fetched")
     config = packages.BOOKWORM.root("kdump-tools") / "usr/sbin/kdump-config"
     # a slice that makedumpfile reads; where it refuses one, Debian's pipe saves an empty file
-    sample = ROOT / "samples/xen-4.8-dom0-panic/vmcore"
+    sample = tmp_path / "vmcore"  # under a name that the script need not quote
+    shutil.copy(ROOT / "samples/xen-4.8-dom0-panic/vmcore", sample)
     script = config.read_text().replace("vmcore_file=/proc/vmcore", f"vmcore_file={sample}")
     assert str(sample) in script
     (tmp_path / "kdump-config").write_text(script)
