@@ -35,7 +35,8 @@ ET_CORE: Final = 4
 PT_LOAD: Final = 1
 PT_NOTE: Final = 4
 PN_XNUM: Final = 0xFFFF
-MAX_PHDRS: Final = 1 << 20
+MAX_PHDRS: Final = 1 << 18
+"""QEMU's paging dumps have up to some 10^5; more would cost more memory than a reader may take."""
 MAX_NOTE_BYTES: Final = 8 * MIB
 _HEAD: Final = 64 * 1024
 _CHUNK_PHDRS: Final = 4096
