@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import threading
+from hashlib import sha256
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -198,7 +199,7 @@ def test_real_compressor_around_a_whole_dump(tmp_path: Path, base: Path, name: s
         subprocess.run([*command, "-c", str(base)], stdout=out, check=True)
     with open_vmcore(base) as expected, open_vmcore(tmp_path / "out") as vmcore:
         # every page of the dump but its holes
-        assert same_pages(expected, vmcore) > 66
+        assert same_pages(expected, vmcore) > 50
         assert vmcore.memory.pages.present_pages == expected.memory.pages.present_pages
         assert inspect_vmcore(vmcore).verdict == inspect_vmcore(expected).verdict
 
@@ -215,12 +216,13 @@ def test_native_linux_filtered(tmp_path: Path) -> None:
 # --- an independent reader --------------------------------------------------------------------
 
 PEER_SCRIPT = """
-import sys, kdumpfile
+import sys, hashlib, kdumpfile
 dump = kdumpfile.kdumpfile(sys.argv[1])
 for line in sys.stdin:
     maddr = int(line, 16)
     try:
-        print(dump.read(kdumpfile.KDUMP_MACHPHYSADDR, maddr, 4096).hex())
+        page = dump.read(kdumpfile.KDUMP_MACHPHYSADDR, maddr, 4096)
+        print(hashlib.sha256(page).hexdigest())
     except Exception as error:
         print("-")
 """
@@ -233,14 +235,15 @@ def peer_is_there() -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.skipif(not peer_is_there(), reason="python3-libkdumpfile is not installed")
-@pytest.mark.parametrize("name", ["kdump-zlib", "kdump-lzo", "kdump-raw", "elf-makedumpfile"])
-def test_libkdumpfile_reads_the_same_pages(name: str) -> None:
-    path = SAMPLES / name / "vmcore"
+def check_against_peer(path: Path) -> None:
     with open_vmcore(path) as vmcore:
-        extents = list(vmcore.memory.pages.stored())
-        frames = [at for extent in extents for at in range(extent.start, extent.end, PAGE)]
-        ours = [vmcore.memory.read(Maddr(at), PAGE).hex() for at in frames]
+        pages = vmcore.memory.pages
+        frames = [
+            at
+            for extent in pages.stored()
+            for at in range(-(-extent.start // PAGE) * PAGE, extent.end & -PAGE, PAGE)
+        ]
+        ours = [sha256(vmcore.memory.read(Maddr(at), PAGE)).hexdigest() for at in frames]
     done = subprocess.run(
         [PEER, "-c", PEER_SCRIPT, path],
         input="".join(f"{at:x}\n" for at in frames),
@@ -252,6 +255,29 @@ def test_libkdumpfile_reads_the_same_pages(name: str) -> None:
     if len(theirs) != len(ours) or "-" in theirs:
         pytest.skip("this build of libkdumpfile does not read the format")
     assert theirs == ours
+
+
+needs_peer = pytest.mark.skipif(not peer_is_there(), reason="python3-libkdumpfile is not installed")
+
+
+@needs_peer
+@pytest.mark.parametrize("name", ["kdump-zlib", "kdump-lzo", "kdump-raw", "elf-makedumpfile"])
+def test_libkdumpfile_reads_the_same_pages(name: str) -> None:
+    check_against_peer(SAMPLES / name / "vmcore")
+
+
+@needs_peer
+@needs_makedumpfile
+@pytest.mark.parametrize("base", OUTSIDE, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("options", [None, ["-c"], ["-l"], ["-d", "1"]], ids=str)
+def test_libkdumpfile_reads_the_same_pages_of_whole_dumps(
+    tmp_path: Path, base: Path, options: list[str] | None
+) -> None:
+    if options is None:
+        check_against_peer(base)
+        return
+    make(*options, base, tmp_path / "out")
+    check_against_peer(tmp_path / "out")
 
 
 # --- damage -----------------------------------------------------------------------------------
