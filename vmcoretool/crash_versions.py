@@ -2,7 +2,7 @@
 
 crash reads the hypervisor's structures by name, so each change of them in Xen needed one in crash.
 The rows are crash's own history (github.com/crash-utility/crash, xen_hyper*.c); that they hold was
-seen with 8.0.2, 8.0.6 and 9.0.2 on 3.1 to 4.20.
+seen with 8.0.2, 8.0.6 and 9.0.2 on 3.1 to 4.22.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         ("common/domain.c", "vcpu", "vcpu_info"),
     ),
     Requirement(
-        (4, 16),
+        (4, 14),  # commit 91d26ed304 put ist_ssp before the TSS; the commit of crash says 4.16
         (8, 0, 3),
         'invalid kernel virtual address: 1ef8  type: "fill_pcpu_struct"',
         'crash commit 9ee564c ("xen: get stack address via stack_base array if available")',

@@ -116,7 +116,7 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         CRASH,
         ("fill_pcpu_struct", "cannot read cpu_info", "cannot fill pcpu_struct"),
-        "crash looked for the CPUs' stacks where older hypervisors had them: Xen 4.16 needs crash "
+        "crash looked for the CPUs' stacks where older hypervisors had them: Xen 4.14 needs crash "
         "8.0.3, Xen 4.11 needs 7.2.6.",
         ("crash-release", "address-not-recorded"),
     ),
