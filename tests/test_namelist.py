@@ -700,6 +700,46 @@ def test_crash_release_applies(tmp_path: Path) -> None:
         assert causes[0] == causes[0] | {"cause": "crash-release", "applies": applies}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'cannot resolve "idle_pg_table_4"',  # any crash of today asks for both names
+        "cannot resolve init_tss",  # 8.0.2 has followed this one
+        "invalid structure member offset: vcpu_vcpu_info",  # 4.17 is older than it
+    ],
+)
+def test_crash_release_is_judged_by_the_text(tmp_path: Path, text: str) -> None:
+    done = tool("explain", "--json", text, SAMPLE, env=fake_crash(tmp_path, "8.0.2"))
+    causes = {one["cause"]: one for one in json.loads(done.stdout)[0]["causes"]}
+    assert causes["crash-release"]["applies"] is False
+
+
+def test_no_release_helps_where_none_reads_this_xen(tmp_path: Path) -> None:
+    text = "invalid structure member offset: vcpu_vcpu_info"
+    sample = ROOT / "samples/xen-4.20-dom0-panic/vmcore"
+    done = tool("explain", "--json", text, sample, env=fake_crash(tmp_path, "8.0.6"))
+    causes = {one["cause"]: one for one in json.loads(done.stdout)[0]["causes"]}
+    assert causes["crash-release"]["applies"] is True
+    assert "No crash up to" in causes["crash-release"]["cure"]
+
+
+def test_wrong_note_applies(tmp_path: Path) -> None:
+    path = write(tmp_path / "vmcore", variants.shifted(SAMPLE.read_bytes(), 2 << 20))
+    for text in (SIZE_0, "seek error: physical address: 12345"):
+        assert explained(text, path)["address-wrong"] is True
+
+
+def test_wrong_p2m_in_the_note_applies(tmp_path: Path) -> None:
+    path = write(tmp_path / "vmcore", variants.other_p2m(SAMPLE.read_bytes(), 0xDEAD))
+    assert explained("xen kdump p2m mfn page", path)["p2m-missing"] is True
+    assert explained("xen kdump p2m mfn page", SAMPLE)["p2m-missing"] is False
+
+
+def test_all_causes_ruled_out_is_said() -> None:
+    done = tool("explain", "cannot realloc resized ELF header buffer", SAMPLE)
+    assert b"None of the known causes fits this dump" in done.stdout
+
+
 def test_unknown_text_is_1_and_similar_ones_are_named() -> None:
     done = tool("explain", "some pages read error: physical nonsense")
     assert done.returncode == 1

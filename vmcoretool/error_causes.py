@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool import crash_versions
 from vmcoretool.crash_versions import dotted
+from vmcoretool.situation import learnt_by_crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmcoretool.crash_command import CrashCommand
+    from vmcoretool.crash_versions import Requirement
     from vmcoretool.error_texts import ErrorText
     from vmcoretool.inspection import Inspection
 
@@ -40,7 +42,8 @@ class Cause(NamedTuple):
 
 def causes_of(row: ErrorText) -> Iterator[Cause]:
     """The causes of a text, likely ones first."""
-    return (CAUSES[name] for name in row.causes)
+    for name in row.causes:
+        yield _crash_release(row.requirements) if name == CRASH_RELEASE else CAUSES[name]
 
 
 def _yes(why: str) -> Diagnosis:
@@ -112,20 +115,35 @@ def _no_dwarf(inspection: Inspection) -> Diagnosis:
     return _no("the matching files have DWARF")
 
 
-def _crash_release(inspection: Inspection) -> Diagnosis:
-    version = inspection.xen.version if inspection.xen else None
-    if version is None:
-        return _perhaps("the dump does not tell Xen's version")
-    row = crash_versions.requirement(version)
-    if row is None:
-        return _no(f"every crash reads Xen {version.text}")
+def _crash_release(rows: tuple[Requirement, ...]) -> Cause:
+    # "This crash does not know this Xen", of the changes that end with the text in question
+    def ask(inspection: Inspection) -> Diagnosis:
+        version = inspection.xen.version if inspection.xen else None
+        if version is None:
+            return _perhaps("the dump does not tell Xen's version")
+        needed = [row for row in rows if (version.major, version.minor) >= row.xen]
+        if not needed:
+            return _no(f"Xen {version.text} is older than what changed")
+        return _compared(version.text, needed[0])
+
+    told = [dotted(row.crash) for row in rows if row.crash]
+    cure = (
+        f"Use crash {told[0]} or later."
+        if told
+        else f"No crash up to {dotted(crash_versions.NEWEST_KNOWN)} does. Open dom0, or use "
+        "vmcoretool's own commands: console, cpus, domains, dmesg."
+    )
+    return Cause(CRASH_RELEASE, "This crash does not know this Xen.", cure, ask)
+
+
+def _compared(xen: str, row: Requirement) -> Diagnosis:
+    # the crash on the PATH with what a Xen needs
     if row.crash is None:
-        newest = dotted(crash_versions.NEWEST_KNOWN)
-        return _yes(f"no crash up to {newest} reads Xen {version.text}")
+        return _yes(f"no crash up to {dotted(crash_versions.NEWEST_KNOWN)} reads Xen {xen}")
     from vmcoretool.crash_program import find_crash  # noqa: PLC0415 - starts a process
 
     program = find_crash()
-    needed = f"Xen {version.text} needs crash {dotted(row.crash)}"
+    needed = f"Xen {xen} needs crash {dotted(row.crash)}"
     if program is None or program.release is None:
         return _perhaps(f"{needed}; none is on the PATH here")
     old = not crash_versions.copes(program.release, row.crash)
@@ -164,10 +182,13 @@ def _p2m_missing(inspection: Inspection) -> Diagnosis:
     domain = next((one for one in inspection.domains if one.id == 0), None)
     if domain is None:
         return _perhaps("the dump shows no dom0")
-    there = domain.p2m_mfn is not None
-    return Diagnosis(
-        not there, f"dom0's tree is at mfn {domain.p2m_mfn:#x}" if there else "no tree"
-    )
+    _, noted = learnt_by_crash(inspection.vmcore)
+    if domain.p2m_mfn is None:
+        return _yes("dom0 has no tree")
+    if noted != domain.p2m_mfn:
+        where = f"mfn {noted:#x}" if noted else "nothing"
+        return _yes(f"the note says {where}, dom0's tree is at mfn {domain.p2m_mfn:#x}")
+    return _no(f"the note names dom0's tree, at mfn {domain.p2m_mfn:#x}")
 
 
 def _flattened(inspection: Inspection) -> Diagnosis:
@@ -200,11 +221,25 @@ def _split_namelist(inspection: Inspection) -> Diagnosis:
     return _yes(f"{halves[0].candidate.path} is one")
 
 
+def _packed_namelist(inspection: Inspection) -> Diagnosis:
+    packed = [one for one in inspection.selection.matches if one.candidate.packed]
+    if not packed:
+        return _perhaps("no such file was looked at")
+    return _yes(f"{packed[0].candidate.path} is {packed[0].candidate.packed}")
+
+
+def _readable(inspection: Inspection) -> Diagnosis:
+    container = inspection.vmcore.container.format
+    return _no(f"it is {container}") if container in _READ_BY_CRASH else _yes(f"it is {container}")
+
+
 def _always(inspection: Inspection) -> Diagnosis:
     del inspection
     return _perhaps("does not depend on the dump")
 
 
+CRASH_RELEASE: Final = "crash-release"
+_READ_BY_CRASH: Final = ("elf", "kdump", "xen-core")
 _OPTION: Final = "Give crash or makedumpfile the option --xen_phys_start as 'inspect' prints it."
 _PARTS: Final = "Name all parts of the set on one command line."
 
@@ -243,12 +278,6 @@ CAUSES: Final = {
             "commands (console, cpus, domains, dmesg) need none.",
             _no_dwarf,
         ),
-        Cause(
-            "crash-release",
-            "This crash does not know this Xen.",
-            "Use another release of crash.",
-            _crash_release,
-        ),
         Cause("not-a-host", "The dump is not of a Xen host.", "Open it with vmlinux.", _not_a_host),
         Cause(
             "not-its-panic",
@@ -266,7 +295,7 @@ CAUSES: Final = {
         ),
         Cause(
             "p2m-missing",
-            "The guest keeps no p2m tree, or the note does not tell it.",
+            "The note does not tell the guest's p2m tree, or the guest keeps none.",
             "Give --p2m_mfn as 'inspect' prints it.",
             _p2m_missing,
         ),
@@ -281,6 +310,18 @@ CAUSES: Final = {
             "The dump is compressed as a whole.",
             "Decompress it first; vmcoretool itself reads it as it is.",
             _packed,
+        ),
+        Cause(
+            "packed-namelist",
+            "The symbol file is compressed.",
+            "Decompress it first; vmcoretool itself compares it as it is.",
+            _packed_namelist,
+        ),
+        Cause(
+            "no-such-dump",
+            "The file is no dump, or of a form that crash does not know.",
+            "'vmcoretool inspect FILE' says what it is.",
+            _readable,
         ),
         Cause(
             "split-namelist",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from vmcoretool.crash_versions import NO_PANIC_TASK, REQUIREMENTS, dotted
+from vmcoretool.crash_versions import NO_PANIC_TASK, REQUIREMENTS, Requirement, dotted
 
 CRASH: Final = "crash"
 MAKEDUMPFILE: Final = "makedumpfile"
@@ -26,12 +26,14 @@ class ErrorText(NamedTuple):
         texts: pieces that tell it from others; any of them will do.
         meaning: what the program failed at.
         causes: names of what leads to it (``vmcoretool.error_causes``), likely ones first.
+        requirements: for the cause ``crash-release``: the changes in Xen an older crash trips over.
     """
 
     program: str
     texts: tuple[str, ...]
     meaning: str
     causes: tuple[str, ...]
+    requirements: tuple[Requirement, ...] = ()
 
 
 def find_texts(text: str) -> tuple[ErrorText, ...]:
@@ -73,8 +75,24 @@ def _by_release() -> tuple[ErrorText, ...]:
             continue  # one text, two reasons: below
         needs = "no release copes yet" if row.crash is None else f"crash {dotted(row.crash)} copes"
         meaning = f"Xen {dotted(row.xen)} changed what crash reads here; {needs} ({row.citation})."
-        rows.append(ErrorText(CRASH, (row.error,), meaning, ("crash-release", "other-namelist")))
+        causes = ("crash-release", "other-namelist")
+        rows.append(ErrorText(CRASH, (row.error,), meaning, causes, (row,)))
     return tuple(rows)
+
+
+_STACKS: Final = tuple(row for row in REQUIREMENTS if "fill_pcpu_struct" in row.error)
+_IDLE_TABLE: Final = Requirement(
+    (3, 2),
+    (7, 0, 4),
+    'cannot resolve "idle_pg_table_4"',
+    "crash 7.0.4, the oldest whose source is at hand, asks for both names",
+)
+_IS_HVM: Final = Requirement(
+    (4, 4),
+    (7, 0, 5),
+    "invalid structure member offset: domain_is_hvm",
+    "Xen 4.4 renamed the member",
+)
 
 
 ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
@@ -85,6 +103,7 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         "hypervisor's, or this is an old crash that asks for idle_pg_table_4 alone, which Xen 3.2 "
         "and later do not have.",
         ("other-namelist", "no-namelist", "crash-release"),
+        (_IDLE_TABLE,),
     ),
     ErrorText(
         CRASH,
@@ -97,8 +116,8 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         CRASH,
         ('invalid size request: 0  type: "__per_cpu_offset"', "cannot read __per_cpu_offset"),
         "crash read the hypervisor's variables at a wrong place and found a count of zero CPUs. "
-        "It says the same for a missing address and for a symbol file of another build.",
-        ("address-not-recorded", "other-namelist", "not-a-host"),
+        "It says the same for a missing address, a wrong one, and a symbol file of another build.",
+        ("address-not-recorded", "address-wrong", "other-namelist", "not-a-host"),
     ),
     ErrorText(
         CRASH,
@@ -119,13 +138,15 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         "crash looked for the CPUs' stacks where older hypervisors had them: Xen 4.14 needs crash "
         "8.0.3, Xen 4.11 needs 7.2.6.",
         ("crash-release", "address-not-recorded"),
+        _STACKS,
     ),
     *_by_release(),
     ErrorText(
         CRASH,
-        ("invalid structure member offset: domain_is_hvm",),
+        (_IS_HVM.error,),
         "Xen 4.4 renamed a member of struct domain; crash 7.0.5 and later know it.",
         ("crash-release", "other-namelist"),
+        (_IS_HVM,),
     ),
     ErrorText(
         CRASH,
@@ -150,15 +171,17 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         CRASH,
-        ("seek error: physical address",),
-        "A page that crash needs is not in the file.",
-        ("split-part", "cut-short", "filtered"),
+        ("seek error: physical address", "read error: physical address"),
+        "A page that crash asked for is not in the file: it was left out, it was lost, or crash "
+        "looked at a wrong place.",
+        ("split-part", "cut-short", "address-wrong", "filtered"),
     ),
     ErrorText(
         CRASH,
-        ("xen kdump p2m mfn page", "read error: physical address"),
-        "A page of the guest's own list of its memory is not in the dump.",
-        ("cut-short", "filtered", "split-part", "p2m-missing"),
+        ("xen kdump p2m mfn page",),
+        "A page of the guest's own list of its memory is not where the note says, or not in the "
+        "dump.",
+        ("p2m-missing", "cut-short", "filtered", "split-part"),
     ),
     ErrorText(
         CRASH,
@@ -168,19 +191,31 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         CRASH,
-        ("do not match!",),
+        ("do not match!", "invalid linux_banner pointer"),
         "The banner of the symbol file's kernel is not the one in the dump.",
         ("other-vmlinux",),
     ),
     ErrorText(
         CRASH,
-        ("not a supported file format", 'compressed file name does not start with "vmlinux"'),
-        "crash knows no such dump: often one that is still compressed as a whole.",
-        ("packed",),
+        ('compressed file name does not start with "vmlinux"',),
+        "crash unpacks symbol files whose names begin with vmlinux, and no others.",
+        ("packed-namelist", "packed"),
     ),
     ErrorText(
         CRASH,
-        ("Xen hypervisor mode requires a dumpfile",),
+        ("not a supported file format",),
+        "crash knows no such file: often a dump, or a symbol file, that is still compressed.",
+        ("packed", "packed-namelist", "no-such-dump"),
+    ),
+    ErrorText(
+        CRASH,
+        ("may be truncated or incomplete",),
+        "A warning: the dump's headers speak of more than the file holds.",
+        ("cut-short",),
+    ),
+    ErrorText(
+        CRASH,
+        ("Xen hypervisor mode requires a dumpfile", "cannot find a live memory device"),
         "crash was started with a hypervisor's symbols and no dump; a running Xen it cannot read.",
         ("no-dump",),
     ),
@@ -208,7 +243,7 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         MAKEDUMPFILE,
         ("Please use the --xen_phys_start option", "Can't get Xen physical start address"),
         "The note of this dump records no xen_phys_start (Xen 3.2, RHEL 5.2).",
-        ("address-not-recorded",),
+        ("address-not-recorded", "address-wrong"),
     ),
     ErrorText(
         MAKEDUMPFILE,

@@ -96,6 +96,14 @@ def shifted(data: bytes, by: int = 0x200000) -> bytes:
     return bytes(out)
 
 
+def other_p2m(data: bytes, mfn: int) -> bytes:
+    """The last word, dom0's p2m frame, says something else."""
+    out = bytearray(data)
+    place = crash_info(data)
+    struct.pack_into("<Q", out, place.desc + place.descsz - 8, mfn)
+    return bytes(out)
+
+
 def desc_zeroed(data: bytes) -> bytes:
     out = bytearray(data)
     place = crash_info(data)

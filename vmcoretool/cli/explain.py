@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from vmcoretool.error_texts import ErrorText
     from vmcoretool.inspection import Inspection
 
+_NAME_FILES = (
+    " Was it another dump, or another symbol file? Name what was used: --xen-syms, --vmlinux."
+)
 _WORDS = {True: "APPLIES", False: "does not apply", None: "possible"}
 
 
@@ -35,7 +38,7 @@ def command(request: Request, text: str, *, as_json: bool) -> int:
         complain(f"this text is not known: {printable(text)}")
         for one in similar_texts(text):
             complain(f"known is: {one}")
-        complain("docs/errors.md lists all")
+        complain("the project's docs/errors.md lists all that are")
         return 1
     code = 0
     inspection: Inspection | None = None
@@ -58,14 +61,19 @@ def _lines(row: ErrorText, inspection: Inspection | None, *, first: bool) -> Ite
         yield ""
     yield f"{row.program}: {row.texts[0]}"
     yield f"  {row.meaning}"
+    ruled_out = True
     for cause in causes_of(row):
         said = cause.ask(inspection) if inspection else None
+        ruled_out = ruled_out and said is not None and said.applies is False
         if said:
             yield f"  {_WORDS[said.applies]}: {cause.text} ({printable(said.why)})"
         else:
             yield f"  - {cause.text}"
         if said is None or said.applies is not False:
             yield f"      -> {cause.cure}"
+    if ruled_out:
+        yield "  None of the known causes fits this dump. If it was the symbol file: name the one"
+        yield "  that was used, with --xen-syms or --vmlinux."
     if inspection and first:
         yield from _commands(inspection)
 
