@@ -17,6 +17,7 @@ from vmcoretool.namelist_advice import (
 from vmcoretool.printable import printable
 from vmcoretool.selection import DOM0
 from vmcoretool.situation import VMLINUX
+from vmcoretool.xen.layouts import DIRECTMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,16 @@ def release_caveats(situation: Situation) -> Iterator[Caveat]:
     else:
         yield Caveat(
             f"Xen {since} and later need crash {dotted(row.crash)}, this is {mine}: {fails}"
+        )
+
+
+def directmap_caveats(situation: Situation) -> Iterator[Caveat]:
+    """Whether crash finds the hypervisor's heap."""
+    directmap = situation.xen.directmap
+    if directmap is not None and directmap is not DIRECTMAPS[0]:
+        yield Caveat(
+            f"this Xen was built with {directmap.name}: crash looks for the direct map at "
+            f"{DIRECTMAPS[0].start:#x} only, and ends with 'type: \"fill_pcpu_struct\"'"
         )
 
 

@@ -17,6 +17,7 @@ from vmcoretool.containers.api import EM_386
 from vmcoretool.crash_caveats import (
     address_caveats,
     build_id_note,
+    directmap_caveats,
     dump_caveats,
     dwarf_caveats,
     linux_caveats,
@@ -128,6 +129,7 @@ def _hypervisor(situation: Situation, common: tuple[Caveat, ...]) -> CrashComman
     )
     if version:
         caveats += release_caveats(situation)
+    caveats += directmap_caveats(situation)
     caveats += dwarf_caveats(situation, HYPERVISOR)
     files = situation.namelists(HYPERVISOR, XEN_SYMS)
     named = files[0].rpartition("/")[2].startswith(XEN_SYMS)

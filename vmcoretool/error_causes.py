@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool import crash_versions
 from vmcoretool.crash_versions import dotted
 from vmcoretool.situation import learnt_by_crash
+from vmcoretool.xen.layouts import DIRECTMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,6 +222,14 @@ def _split_namelist(inspection: Inspection) -> Diagnosis:
     return _yes(f"{halves[0].candidate.path} is one")
 
 
+def _bigmem(inspection: Inspection) -> Diagnosis:
+    directmap = inspection.xen.directmap if inspection.xen else None
+    if directmap is None:
+        return _perhaps("the dump does not tell where the direct map starts")
+    unusual = directmap is not DIRECTMAPS[0]
+    return Diagnosis(unusual, f"the direct map starts at {directmap.start:#x}")
+
+
 def _packed_namelist(inspection: Inspection) -> Diagnosis:
     packed = [one for one in inspection.selection.matches if one.candidate.packed]
     if not packed:
@@ -310,6 +319,12 @@ CAUSES: Final = {
             "The dump is compressed as a whole.",
             "Decompress it first; vmcoretool itself reads it as it is.",
             _packed,
+        ),
+        Cause(
+            "bigmem",
+            "This Xen was built with BIGMEM, and its heap lies elsewhere.",
+            "Nothing helps crash and makedumpfile; vmcoretool's own commands know it.",
+            _bigmem,
         ),
         Cause(
             "packed-namelist",

@@ -137,7 +137,7 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         ("fill_pcpu_struct", "cannot read cpu_info", "cannot fill pcpu_struct"),
         "crash looked for the CPUs' stacks where older hypervisors had them: Xen 4.14 needs crash "
         "8.0.3, Xen 4.11 needs 7.2.6.",
-        ("crash-release", "address-not-recorded"),
+        ("crash-release", "bigmem", "address-not-recorded"),
         _STACKS,
     ),
     *_by_release(),
@@ -251,6 +251,12 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         "makedumpfile walked page tables that are not where it looked: the note's address is zero "
         "or wrong, or the page is not in the file.",
         ("address-not-recorded", "address-wrong", "cut-short", "filtered"),
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("Can't get through the domain_list",),
+        "makedumpfile looked for the hypervisor's heap at the usual start of the direct map.",
+        ("bigmem", "filtered", "cut-short"),
     ),
     ErrorText(
         MAKEDUMPFILE,

@@ -185,8 +185,8 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "directmap-unusual",
         "warning",
-        "This Xen was built with BIGMEM; crash knows only the usual start of the direct map.",
-        "Expect crash to misread the hypervisor's heap: domains, vcpus, the console ring.",
+        "This Xen was built with BIGMEM; crash and makedumpfile know the usual direct map only.",
+        "Use vmcoretool's own commands: console, cpus, domains, dmesg. crash opens dom0.",
     ),
     Code(
         "architecture-not-supported",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.crash_command import display
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO
 from vmcoretool.situation import file_argument, learnt_by_crash
+from vmcoretool.xen.layouts import DIRECTMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,8 @@ def suggest_filters(situation: Situation) -> Iterator[FilterCommand]:
     noted = any(note.type == XEN_ELFNOTE_CRASH_INFO for note in vmcore.notes)
     if vmcore.container.format != "elf" or vmcore.layers or placeholder or not noted:
         return  # makedumpfile's own output is not filtered twice, and it asks for the note
+    if situation.xen.directmap not in (None, DIRECTMAPS[0]):
+        return  # "Can't get through the domain_list": it knows the usual direct map only
     start = situation.verdict.xen_phys_start
     learnt, _ = learnt_by_crash(vmcore)
     option: tuple[str, ...] = ()
