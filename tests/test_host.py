@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import variants
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
@@ -144,7 +145,7 @@ def test_dmesg_and_vmcoreinfo_of_dom0() -> None:
 def test_log_that_is_not_in_the_dump() -> None:
     done = run("dmesg", SAMPLES / "xen-4.14-dom0-panic/vmcore")
     assert done.returncode == 1
-    assert "leave guest memory out" in done.stderr
+    assert "its memory is not in the dump" in done.stderr
     done = run("dmesg", "--domain", "2", SAMPLES / "xen-4.17-pv-and-pvh/vmcore")
     assert done.returncode == 1
     assert "HVM or PVH" in done.stderr
@@ -157,6 +158,22 @@ def test_not_a_xen_host(command: str) -> None:
     done = run(command, SAMPLES / "linux-native/vmcore")
     assert done.returncode == 6
     assert "native Linux" in done.stderr
+
+
+def test_other_commands_end_with_1_where_the_address_is_not_proved(tmp_path: Path) -> None:
+    # "1: a Xen host dump, but the address is reported, disputed or unknown, or another finding is
+    # at level error"
+    data = (SAMPLES / "xen-4.17-dom0-panic/vmcore").read_bytes()
+    disputed = tmp_path / "disputed"
+    disputed.write_bytes(variants.shifted(data))
+    cut = tmp_path / "cut"
+    cut.write_bytes(data[:-8192])
+    for path, said in ((disputed, "address is disputed"), (cut, "cut short")):
+        done = run("console", path)
+        assert done.returncode == 1
+        assert done.stdout
+        assert said in done.stderr
+    assert run("console", SAMPLES / "xen-4.17-dom0-panic/vmcore").returncode == 0
 
 
 def test_vtop_and_read() -> None:
@@ -174,9 +191,17 @@ def test_vtop_and_read() -> None:
     assert dump[0].startswith(idle["vaddr"].removeprefix("0x"))
     for words in (("vtop", sample, "0x1000"), ("read", sample, "0x1000", "1")):
         done = run(*words)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert done.returncode == 1
         assert "0x1000" in done.stderr
         assert "not in the dump" in done.stderr or "not present" in done.stderr
+    done = run("vtop", "--json", sample, "0x1000")  # as far as the walk comes
+    row = json.loads(done.stdout)
+    assert (row["maddr"], row["present"]) == (None, None)
+    assert row["fault"]
+    assert all(set(step) == {"level", "table", "slot", "entry"} for step in row["steps"])
+    done = run("vtop", sample, "0x800000000000")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "0xffff800000000000 would be one" in done.stderr
     assert run("vtop", sample, "4096").returncode == 2
     assert run("vtop", "--space", "moon", sample, "0x1000").returncode == 2
     assert run("vtop", "--space", "cpu9", sample, "0x1000").returncode == 1

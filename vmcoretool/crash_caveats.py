@@ -91,6 +91,9 @@ def linux_caveats(situation: Situation, target: str, domain: Domain | None) -> I
     p2m = domain.p2m_mfn if domain else None
     if p2m is not None and not situation.vmcore.memory.pages.is_present(p2m << 12):
         yield Caveat("its memory is not in the dump: it was filtered or cut short")
+    if target == DOM0 and situation.host.crash.dom0_not_built:
+        yield Caveat("the host crashed before dom0 ran: there is no Linux to look at")
+        return
     yield from _backtrace_caveats(situation, target)
 
 
@@ -100,7 +103,10 @@ def _backtrace_caveats(situation: Situation, target: str) -> Iterator[Caveat]:
         return
     broken = crash_versions.NO_PANIC_TASK
     since = dotted(broken.since)
-    whose = "the panic was not dom0's" if target == DOM0 else "its kernel did not panic"
+    if target == DOM0 and situation.host.crash.panic is None:
+        whose = "it is not known whether dom0 panicked; if it did not"
+    else:
+        whose = "the panic was not dom0's" if target == DOM0 else "its kernel did not panic"
     text = f"{whose}: crash {since} and later end with '{broken.error}'; use an older one"
     chosen = situation.selection.chosen.get(target)
     if situation.release >= broken.since:

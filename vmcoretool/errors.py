@@ -74,7 +74,7 @@ class MemoryFault(VmcoreError, LookupError):
     """
 
     def __init__(self, maddr: Maddr, *, excluded: bool = False, reason: str = "") -> None:
-        missing = "was left out of the dump" if excluded else "is not in the dump"
+        missing = "was left out of the dump, or lost" if excluded else "is not in the dump"
         self.reason = reason or missing
         super().__init__(f"machine address {maddr:#x} {self.reason}")
         self.maddr = maddr
@@ -90,6 +90,7 @@ class TranslationFault(MemoryFault):
         table: machine address of the table page.
         index: the slot in it.
         entry: the entry found, or None when the table page itself is missing.
+        steps: (level, table, slot, entry) of each entry that was read on the way.
     """
 
     def __init__(  # noqa: PLR0913 - all that repeats the walk by hand
@@ -101,8 +102,10 @@ class TranslationFault(MemoryFault):
         index: int,
         entry: int | None,
         reason: str,
+        steps: tuple[tuple[int, Maddr, int, int], ...] = (),
     ) -> None:
         super().__init__(table)
+        self.steps = steps
         self.vaddr = vaddr
         self.level = level
         self.table = table
@@ -111,6 +114,10 @@ class TranslationFault(MemoryFault):
         self.reason = reason
         shown = "" if entry is None else f" = {entry:#x}"
         self.what = f"{vaddr:#x}: level {level} table {table:#x} slot {index}{shown}: {reason}"
+
+
+class SpaceError(VmcoreError):
+    """An address space that the dump does not tell, or an address that no space has."""
 
 
 class LogError(VmcoreError):

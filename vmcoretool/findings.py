@@ -95,7 +95,7 @@ CODES: Final[tuple[Code, ...]] = (
         "notes-missing",
         "warning",
         "The dump carries no XEN_ELFNOTE_CRASH_INFO note.",
-        "Paste the command as printed: crash cannot learn the address without the option.",
+        "crash cannot learn the address by itself: where it is proved, the command carries it.",
     ),
     Code(
         "xen-phys-start-not-recorded",
@@ -107,7 +107,7 @@ CODES: Final[tuple[Code, ...]] = (
         "xen-phys-start-wrong",
         "error",
         "Somebody recorded an address that the dump's own page tables refute.",
-        "Use the printed command, which carries the proven address; distrust the note.",
+        "Use the printed command, which carries the proven address; drop the other one.",
     ),
     Code(
         "address-disputed",
@@ -119,7 +119,7 @@ CODES: Final[tuple[Code, ...]] = (
         "address-unproven",
         "error",
         "An address is recorded, but the page tables that could prove it are not in the dump.",
-        "Try the command; if crash reads nonsense, get a dump that was not filtered.",
+        "Try the command; if crash reads nonsense, get the whole dump, unfiltered.",
     ),
     Code(
         "address-unknown",

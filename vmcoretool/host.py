@@ -48,7 +48,7 @@ class Host:
         self.case = case
         self.memory = case.vmcore.memory
         self.added: list[str] = []
-        self._verdict = verdict
+        self.verdict = verdict
 
     @cached_property
     def _symbols(self) -> Mapping[str, Vaddr]:
@@ -58,8 +58,8 @@ class Host:
     def image(self) -> Image | None:
         """The image that the verdict is about."""
         images = self.case.images
-        start = self._verdict.xen_phys_start
-        if self._verdict.status == "not-relocatable":
+        start = self.verdict.xen_phys_start
+        if self.verdict.status == "not-relocatable":
             return next((one for one in images if not one.layout.relocatable), None)
         found = next((one for one in images if one.base == start and one.base), None)
         # a CPU's table shares the hypervisor's half only; below, it maps a guest

@@ -48,7 +48,8 @@ def select(host: Host) -> Selection:
 
     A Linux file of a usual place that matches nothing is not told: it is another machine's kernel.
     """
-    kernels = {DOM0: host.dom0_kernel} if host.dom0_kernel else {}
+    domains = [one for one in host.domains if one.type != "hvm"]
+    kernels = _kernels(host, domains)
     case = host.case
     dom0 = host.dom0_kernel.build_id if host.dom0_kernel else None
     xen = case.build_id(host.image) if host.image else None
@@ -57,11 +58,6 @@ def select(host: Host) -> Selection:
     from vmcoretool.namelists.matching import choose  # noqa: PLC0415 - only where one may be used
 
     matches = [one for one in host.case.namelist.matches if _told(one)]
-    domains = [one for one in host.domains if one.type != "hvm"]
-    for domain in domains[1:] if kernels else domains:
-        found = host.kernel(domain)
-        if found:
-            kernels[session_of(domain.id)] = found
     facts = [_facts(host, domain, kernels.get(session_of(domain.id))) for domain in domains]
     for candidate in _linux_candidates(host, facts):
         matches += _compare(candidate, facts)
@@ -78,6 +74,15 @@ def select(host: Host) -> Selection:
         if other:
             companions[target] = other
     return Selection(tuple(matches), chosen, named, companions, kernels, host.case.search_troubles)
+
+
+def _kernels(host: Host, domains: list[Domain]) -> dict[str, Kernel]:
+    kernels = {DOM0: host.dom0_kernel} if host.dom0_kernel else {}
+    for domain in domains:
+        found = host.kernel(domain) if domain.id else None
+        if found:
+            kernels[session_of(domain.id)] = found
+    return kernels
 
 
 def _told(one: Match) -> bool:

@@ -94,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is click's way out of the former
         # the reader (| head) has enough: not a failure, and nothing more may be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0

@@ -16,6 +16,7 @@ from vmcoretool.cli.options import Request, dump_options, inspect, json_option, 
 from vmcoretool.cli.output import complain, emit, is_terminal
 from vmcoretool.cli.progress import Watch
 from vmcoretool.printable import printable
+from vmcoretool.render.text import KINDS
 
 if TYPE_CHECKING:
     from vmcoretool.crash_command import CrashCommand
@@ -64,6 +65,8 @@ def command(
     code = exit_code(inspection)
     if not commands:
         complain(_why_none(inspection, target))
+        for found in inspection.findings:
+            complain(f"{found.message}: {found.advice}")
         return code or 1
     commands = [_with(one, further) for one in commands]
     if run:
@@ -95,7 +98,7 @@ def _why_none(inspection: Inspection, target: str | None) -> str:
                 "only a PV guest's memory; dump such a guest by itself (xl dump-core)"
             )
     known = ", ".join(one.target for one in inspection.commands)
-    why = f"there is {known}" if known else "this dump is not of a Xen host"
+    why = f"there is {known}" if known else KINDS[inspection.kind]
     return f"no command for {printable(target or 'any session')}: {why}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -46,6 +46,12 @@ def command(
     return ask_host(request, answer)
 
 
+_WHY: Final = {
+    True: "its memory is not in the dump, or it runs no Linux of 2.6.24 or later",
+    False: "makedumpfile -X leaves guests out, or it runs no Linux of 2.6.24 or later",
+}
+
+
 def _lines(host: Host, number: int) -> list[str]:
     domain = host.domain(number)
     if domain is None:
@@ -64,8 +70,8 @@ def _lines(host: Host, number: int) -> list[str]:
                 f"{len(candidates)} of other domains or unknown owners" if candidates else "none"
             )
             raise LogError(
-                f"no VMCOREINFO of domain {number}'s Linux is in the dump's memory ({found}); "
-                "dumps made with -X or -d 1 and above leave guest memory out"
+                f"no VMCOREINFO of domain {number}'s Linux is in the dump's memory ({found}): "
+                f"{_WHY[number == 0]}"
             )
         info = chosen.info
     return [printable(line) for line in host.kernel_log(domain, info)]

@@ -9,6 +9,7 @@ import click
 from vmcoretool.cli.failures import report
 from vmcoretool.cli.options import (
     NOT_A_XEN_HOST,
+    PROVEN,
     dump_options,
     inspect,
     opened,
@@ -95,5 +96,5 @@ def exit_code(inspection: Inspection) -> int:
         return INTERRUPTED
     if inspection.kind != "xen-host":
         return NOT_A_XEN_HOST
-    proven = inspection.verdict.status in ("verified", "not-relocatable")
+    proven = inspection.verdict.status in PROVEN
     return int(not proven or any(found.level == "error" for found in inspection.findings))

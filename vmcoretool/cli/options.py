@@ -112,13 +112,15 @@ json_option: Final = click.option("--json", "as_json", is_flag=True, help="As JS
 
 
 NOT_A_XEN_HOST: Final = 6
+PROVEN: Final = ("verified", "not-relocatable")
 
 
 def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
     """Open a dump, find the host in it, and have a question answered.
 
     Returns:
-        What ``answer`` returns, or the exit code for a dump that is none of a Xen host.
+        What ``answer`` returns; 1 also where the dump has an error or its address is not proved;
+        or the exit code for a dump that is none of a Xen host.
     """
     path = printable(request.vmcore[0])
     with Watch() as watch, opened(request, watch) as vmcore:
@@ -131,12 +133,21 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
         )
         if kind != "xen-host":
             complain(f"{path}: {KINDS[kind]}")
+            for found in vmcore.findings:
+                complain(f"{path}: {printable(found.message)}")
             return NOT_A_XEN_HOST
         for one in host.case.namelist.matches:
             if one.candidate.named and one.match != "matches":
                 why = printable("; ".join(one.reasons))
                 complain(f"{printable(one.candidate.path)} is not used: {why}")
         code = answer(host)
+        for found in vmcore.findings:
+            if found.level == "error":
+                complain(f"{path}: {printable(found.message)}")
+                code = code or 1
+        if host.verdict.status not in PROVEN:
+            complain(f"{path}: the hypervisor's address is {host.verdict.status}: see 'inspect'")
+            code = code or 1
         for added in host.added:
             complain(f"by its symbols: {added}")
         return code

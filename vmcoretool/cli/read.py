@@ -12,7 +12,7 @@ from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
 from vmcoretool.cli.vtop import translate
-from vmcoretool.errors import MemoryFault
+from vmcoretool.errors import MemoryFault, SpaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def command(
                     data += piece
                 else:
                     emit("\n".join(_rows(at, piece)))
-        except MemoryFault as error:
+        except (MemoryFault, SpaceError) as error:
             complain(f"{name}: {error}")
             return 1
         if as_json:

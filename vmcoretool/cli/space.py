@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from vmcoretool.errors import MemoryFault
+from vmcoretool.errors import SpaceError
 from vmcoretool.paging.x86_64 import frame
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"(cpu|dom)(\d{1,5})")
 MACHINE: Final = "machine"
+_SIGN_BIT: Final = 47
+_ALL_ONES: Final = (1 << 17) - 1
 
 
 class Space(NamedTuple):
@@ -47,21 +49,34 @@ def find_spaces(host: Host, name: str, vaddr: int) -> list[Space]:
     """The tables to try for an address, best first.
 
     Raises:
-        MemoryFault: the dump does not tell where the space's tables are.
+        SpaceError: the dump does not tell where the space's tables are, or the processor refuses
+            the address.
     """
+    _check_canonical(vaddr)
     if name == "hypervisor":
         if host.image is None:
-            raise MemoryFault(frame(0), reason="is unknown: no image of the hypervisor is proven")
+            raise SpaceError("no image of the hypervisor is proven in this dump")
         return [Space(host.image.root, "the table that maps the proven image")]
     kind, number = name[:3], int(name[3:])
     if kind == "cpu":
         for use in host.cpus:
             if use.state.cpu == number and use.state.cr3:
                 return [Space(frame(use.state.cr3), f"cr3 of CPU {number}: {use.basis}")]
-        raise MemoryFault(frame(0), reason=f"is unknown: no cr3 of CPU {number} was saved")
+        raise SpaceError(f"no cr3 of CPU {number} was saved")
     domain = host.domain(number)
     found = [Space(*one) for one in host.roots(domain)] if domain else []
     if not found:
-        why = f"no table of domain {number} is known"
-        raise MemoryFault(frame(0), reason=f"of {vaddr:#x} is unknown: {why}")
+        raise SpaceError(f"no page table of domain {number} is known")
     return found
+
+
+def _check_canonical(vaddr: int) -> None:
+    # Intel SDM volume 1, 3.3.7.1
+    high = vaddr >> _SIGN_BIT
+    if high not in (0, _ALL_ONES):
+        meant = vaddr & (1 << _SIGN_BIT + 1) - 1
+        extended = meant | _ALL_ONES << _SIGN_BIT if meant >> _SIGN_BIT else meant
+        raise SpaceError(
+            f"{vaddr:#x} is no address of x86_64: bits 63 to 48 must repeat bit 47; "
+            f"{extended:#x} would be one"
+        )

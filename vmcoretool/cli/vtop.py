@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +11,11 @@ from vmcoretool.addresses import Vaddr
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
-from vmcoretool.errors import MemoryFault, TranslationFault
-from vmcoretool.paging.x86_64 import Translation, walk
+from vmcoretool.errors import SpaceError, TranslationFault
+from vmcoretool.paging.x86_64 import Step, Translation, walk
 
 if TYPE_CHECKING:
+    from vmcoretool.addresses import Maddr
     from vmcoretool.cli.options import Request
     from vmcoretool.cli.space import Space
     from vmcoretool.host import Host
@@ -45,13 +47,14 @@ def command(
     def answer(host: Host) -> int:
         try:
             spaces = find_spaces(host, name, vaddr)
+        except SpaceError as error:
+            complain(f"{name}: {error}")
+            return 1
+        done: Translation | TranslationFault
+        try:
             space, done = translate(host, spaces, vaddr)
         except TranslationFault as error:
-            complain(f"{vaddr:#x} in {name}: {error}")
-            return 1
-        except MemoryFault as error:
-            complain(f"{name}: the address {error.reason}")
-            return 1
+            space, done = spaces[0], error
         if as_json:
             import json  # noqa: PLC0415 - only then
 
@@ -59,10 +62,14 @@ def command(
         else:
             emit(f"{vaddr:#x} in {name}: from {space.root:#x}, {space.basis}")
             for step in done.steps:
-                emit(f"  {step}")
-            size = f"{done.page_size >> 10} KiB"
-            emit(f"maddr {done.maddr:#x}, in a page of {size}{_there(host, done)}")
-        return 0
+                emit(f"  {Step(*step)}")
+            if isinstance(done, Translation):
+                size = f"{done.page_size >> 10} KiB"
+                emit(f"maddr {done.maddr:#x}, in a page of {size}{_there(host, done.maddr)}")
+        if isinstance(done, Translation):
+            return 0
+        complain(f"{name}: {done}")
+        return 1
 
     return ask_host(request, answer)
 
@@ -83,17 +90,21 @@ def translate(host: Host, spaces: list[Space], vaddr: int) -> tuple[Space, Trans
     raise fault
 
 
-def _there(host: Host, done: Translation) -> str:
-    return "" if host.memory.pages.is_present(done.maddr) else ", which is not in the dump"
+def _there(host: Host, maddr: Maddr) -> str:
+    return "" if host.memory.pages.is_present(maddr) else ", which is not in the dump"
 
 
-def _object(host: Host, name: str, space: Space, done: Translation) -> dict[str, object]:
+def _object(
+    host: Host, name: str, space: Space, done: Translation | TranslationFault
+) -> dict[str, object]:
+    found = done if isinstance(done, Translation) else None
     return {
         "space": name,
         "vaddr": f"{done.vaddr:#x}",
-        "maddr": f"{done.maddr:#x}",
-        "page_size": done.page_size,
-        "present": host.memory.pages.is_present(done.maddr),
+        "maddr": f"{found.maddr:#x}" if found else None,
+        "page_size": found.page_size if found else None,
+        "present": host.memory.pages.is_present(found.maddr) if found else None,
+        "fault": None if isinstance(done, Translation) else done.reason,
         "root": f"{space.root:#x}",
         "basis": space.basis,
         "steps": [
@@ -103,6 +114,6 @@ def _object(host: Host, name: str, space: Space, done: Translation) -> dict[str,
                 "slot": step.slot,
                 "entry": f"{step.entry:#x}",
             }
-            for step in done.steps
+            for step in itertools.starmap(Step, done.steps)
         ],
     }

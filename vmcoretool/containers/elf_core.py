@@ -265,7 +265,8 @@ class _ElfPages:
     @property
     def excluded_pages(self) -> int:
         """As :attr:`vmcoretool.memory.PageReader.excluded_pages`."""
-        return self._excluded.page_count
+        both = ExtentMap([*self._present, *self._excluded])
+        return both.page_count - self._present.page_count
 
     def extents(self) -> ExtentMap:
         """As :meth:`vmcoretool.memory.PageReader.extents`."""

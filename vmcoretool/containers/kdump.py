@@ -90,7 +90,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         machine=Machine(_machine(header, blobs), header.order),
         pages=pages,
         note_blobs=blobs,
-        complete=not any(found.code == "truncated" for found in findings),
+        complete=not any(found.code in ("truncated", "split-part-missing") for found in findings),
         findings=tuple(findings),
     )
 

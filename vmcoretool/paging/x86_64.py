@@ -74,15 +74,26 @@ def walk(memory: PhysicalMemory, root: Maddr, vaddr: Vaddr) -> Translation:
     Raises:
         TranslationFault: with the level, table and entry where the walk ended.
     """
-    table, level, steps = frame(root), 4, []
+    table, level = frame(root), 4
+    steps: list[Step] = []
     while True:
         index = slot_of(vaddr, level)
-        entry = read_entry(memory, vaddr, level, table, index)
+        try:
+            entry = read_entry(memory, vaddr, level, table, index)
+        except TranslationFault as error:
+            error.steps = tuple(steps)
+            raise
         steps.append(Step(level, table, index, entry))
         reason = _refusal(entry, level)
         if reason:
             raise TranslationFault(
-                vaddr, level=level, table=table, index=index, entry=entry, reason=reason
+                vaddr,
+                level=level,
+                table=table,
+                index=index,
+                entry=entry,
+                reason=reason,
+                steps=tuple(steps),
             )
         if level == 1 or entry & PAGE_SIZE_BIT:
             size = 1 << _LEVEL_SHIFT[level]

@@ -71,7 +71,8 @@ def _head(inspection: Inspection) -> Iterator[str]:
     whole = "complete" if vmcore.container.complete else "CUT SHORT"
     excluded = pages.excluded_pages
     form = " in ".join((vmcore.container.format, *reversed(vmcore.layers)))
-    left_out = f", {excluded} pages left out" if excluded else ""
+    how = "left out" if vmcore.container.complete else "left out or lost"
+    left_out = f", {excluded} pages {how}" if excluded else ""
     yield (
         f"  Dump       {form}, {vmcore.architecture}, {_size(vmcore.size)}, {whole}; "
         f"{pages.present_pages} pages{left_out}"

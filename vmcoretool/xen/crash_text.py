@@ -28,6 +28,10 @@ _HEADLINES: Final = (
 # of the hypervisor's own code: ring 0; a guest's registers are printed in the same form
 _RIP: Final = re.compile(rb"(?:RIP|EIP): +[0-9a-f]{3}[048c]:\[<([0-9a-f]{8,16})>\]")
 _REGISTERS_OF: Final = re.compile(rb"CPU: +(\d{1,5})$")
+_NO_DOM0: Final = re.compile(
+    rb"(?:Could not (?:set up|construct)|Cannot construct|Error creating) d(?:om(?:ain )?)?0",
+    re.IGNORECASE,
+)
 _STARS: Final = b"*****"
 _COMMAND_LINE: Final = b"Command line: "
 _MESSAGE_LINES: Final = 8
@@ -56,6 +60,11 @@ class CrashText(NamedTuple):
     def dom0_panicked(self) -> bool:
         """Whether the headline says that dom0's own kernel brought the host down."""
         return self.panic is not None and _DOM0.match(self.panic) is not None
+
+    @property
+    def dom0_not_built(self) -> bool:
+        """Whether the headline says that dom0 could not be started (xen/arch/x86/setup.c)."""
+        return self.panic is not None and _NO_DOM0.match(self.panic) is not None
 
 
 def read_crash_text(lines: Sequence[bytes]) -> CrashText:
