@@ -45,6 +45,13 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         'Xen commit 295514ff75 ("common: convert vCPU info area registration") (in 4.18)',
         ("common/domain.c", "vcpu", "vcpu_info"),
     ),
+    # before the next row, though older: crash trips over that one first
+    Requirement(
+        (4, 13),
+        (8, 0, 3),
+        "invalid structure member offset: vcpu_sched_priv",
+        'crash commit 9726920 ("xen: adjust to new scheduler structures")',
+    ),
     Requirement(
         (4, 14),  # commit 91d26ed304 put ist_ssp before the TSS; the commit of crash says 4.16
         (8, 0, 3),
@@ -126,7 +133,7 @@ def requirement(
 
 
 def first_error(xen: XenVersion, crash: tuple[int, int, int], strictest: Requirement) -> str:
-    """What a crash that does not cope ends with: it trips over the oldest change it lacks."""
+    """What a crash that does not cope ends with: it trips over the last row first."""
     release = (xen.major, xen.minor)
     lacking = [row for row in REQUIREMENTS if release >= row.xen and not copes(crash, row.crash)]
     return (lacking or [strictest])[-1].error
