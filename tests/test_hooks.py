@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -12,8 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+import zipapp
+from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from tests.lab import packages
@@ -21,9 +25,6 @@ from tests.support import ROOT, SAMPLES, tool
 from tests.test_lab import mirror_answers
 from vmcoretool import crash_directory, inspect_vmcore, open_vmcore, write_report
 from vmcoretool.hooks import install, selftest, systems
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOOK = ROOT / "vmcoretool/hooks/capture.sh"
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
@@ -527,7 +528,61 @@ def test_what_is_set_already_is_not_edited(
     done = tool("hook", "install", "--system", system, "--root", str(tmp_path))
     assert done.returncode == 1
     assert path.read_text() == text
-    assert b"add by hand" in done.stderr
+    assert b"by hand" in done.stderr
+    assert text.strip().encode() in done.stdout  # the whole line
+
+
+def test_line_merged_by_hand_is_installed(tmp_path: Path) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir(parents=True)
+    text = "extra_bins /usr/bin/lspci\n"
+    path.write_text(text)
+    words = ("--system", "rhel", "--root", str(tmp_path))
+    done = tool("hook", "install", *words)
+    tools = done.stderr.decode().rpartition("one line: ")[2].strip()
+    path.write_text(merged := f"{text.strip()} {tools}\n")
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert path.read_text() == merged
+
+
+def test_directory_of_the_installed_unit_is_kept(tmp_path: Path) -> None:
+    words = ("--system", "debian", "--root", str(tmp_path))
+    assert tool("hook", "install", *words, "--directory", "/srv/50% full").returncode == 0
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "install", *words).returncode == 0
+    assert "/srv/50%% full" in (tmp_path / systems.UNIT.lstrip("/")).read_text()
+    assert tool("hook", "install", *words, "--directory", "crash").returncode == 2
+    assert tool("hook", "install", "--system", "debian", "--root", "/nonexistent/x").returncode == 2
+    assert not Path("/nonexistent").exists()
+
+
+def test_system_without_kdump_is_said(tmp_path: Path) -> None:
+    done = tool("hook", "install", "--system", "suse", "--root", str(tmp_path))
+    assert b"etc/sysconfig/kdump was not there" in done.stderr
+
+
+def test_unit_of_a_zipapp_runs_the_zipapp(tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    shutil.copytree(ROOT / "vmcoretool", folder / "vmcoretool")
+    site = Path(click.__file__).parent
+    shutil.copytree(site, folder / "click")
+    app = tmp_path / "vmcoretool.pyz"
+    zipapp.create_archive(folder, app, main="vmcoretool.cli:main")
+    root = tmp_path / "root"
+    root.mkdir()
+    words = [sys.executable, str(app), "hook", "install", "--system", "debian", "--root", str(root)]
+    subprocess.run(words, check=True, capture_output=True, cwd="/")
+    line = re.search(
+        "^ExecStart=(.*)$", (root / systems.UNIT.lstrip("/")).read_text(), re.MULTILINE
+    )
+    assert line
+    crash = tmp_path / "crash/2026-11-25"
+    crash.mkdir(parents=True)
+    shutil.copy(SAMPLE, crash / "vmcore")
+    words = [*shlex.split(line[1])[:-1], str(crash.parent)]
+    subprocess.run(words, cwd="/", check=True, capture_output=True)
+    assert b"VERIFIED" in (crash / "vmcoretool.txt").read_bytes()
 
 
 def test_foreign_file_in_the_place_of_ours_is_not_overwritten(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vmcoretool.hooks.systems import own_command
 from vmcoretool.printable import printable
 from vmcoretool.report_files import JSON_NAME, write_failure
 
@@ -133,7 +133,7 @@ def run(directory: str, limits: Limits = Limits()) -> Iterator[Done]:  # noqa: B
 
 
 def _report(folder: str, dump: str, limits: Limits) -> Done:
-    words = [sys.executable, "-m", "vmcoretool", "hook", "report", dump]
+    words = [*own_command(), "hook", "report", dump]
     words += [str(limits.cpu_seconds), str(limits.memory)]
     try:
         code, said = _run(words, limits.seconds)

@@ -23,11 +23,27 @@ def command() -> None:
     """Keep what identifies a dump, and have the answer beside it before anyone logs in."""
 
 
+def _absolute(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and (not value.startswith("/") or "\n" in value):
+        raise click.BadParameter(f"{value!r}: an absolute path, such as /var/crash")
+    return value
+
+
 def _where(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--directory", metavar="DIR", help="Where dumps are; default: /var/crash."),
         click.option(
-            "--root", default="/", metavar="DIR", show_default=True, help="Another system's root."
+            "--directory",
+            metavar="DIR",
+            callback=_absolute,
+            help="Where dumps are; default: what is installed, else /var/crash.",
+        ),
+        click.option(
+            "--root",
+            default="/",
+            metavar="DIR",
+            show_default=True,
+            type=click.Path(exists=True, file_okay=False),
+            help="Another system's root.",
         ),
         click.option("--system", required=True, type=click.Choice(SYSTEMS)),
     ):
@@ -40,7 +56,10 @@ def _where(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--dry-run", is_flag=True, help="Show every file and line, and change nothing.")
 def install_command(system: str, root: str, directory: str | None, *, dry_run: bool) -> int:
     """Install the hooks of a system; what is not vmcoretool's is never overwritten."""
-    from vmcoretool.hooks.install import install  # noqa: PLC0415 - as all of click's commands
+    from vmcoretool.hooks.install import (  # noqa: PLC0415 - as all of click's commands
+        install,
+        without_configuration,
+    )
 
     plan, steps = _steps(system, root, directory)
     if dry_run:
@@ -48,13 +67,16 @@ def install_command(system: str, root: str, directory: str | None, *, dry_run: b
             emit(f"--- {printable(step.path)}: {_state(step)}")
             emit(_shown(step))
         return 0
+    missing = without_configuration(steps)
     changed = install(steps)
     for step in steps:
         emit(f"{printable(step.path)}: {'written' if step in changed else _state(step)}")
-        if step.state == "refused":
-            complain(f"add by hand:\n{_shown(step)}")
-    if changed and root == "/":
-        emit(f"now run: {'; '.join(plan.afterwards)}")
+        if step.by_hand:
+            complain(f"{printable(step.path)}, by hand: {step.by_hand}")
+    for path in missing:
+        complain(f"{printable(path)} was not there: install kdump, or nothing runs the hook")
+    if changed:
+        _say_what_next(plan, root)
     return int(any(step.state == "refused" for step in steps))
 
 
@@ -68,8 +90,8 @@ def uninstall_command(system: str, root: str, directory: str | None) -> int:
     removed = uninstall(steps)
     for step in steps:
         emit(f"{printable(step.path)}: {'removed' if step in removed else _state(step)}")
-    if removed and root == "/":
-        emit(f"now run: {'; '.join(plan.afterwards)}")
+    if removed:
+        _say_what_next(plan, root)
     return 0
 
 
@@ -129,11 +151,20 @@ def selftest_command() -> int:
 
 
 def _steps(system: str, root: str, directory: str | None) -> tuple[Plan, tuple[Step, ...]]:
-    from vmcoretool.hooks.install import look  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.install import installed_directory, look  # noqa: PLC0415 - as above
     from vmcoretool.hooks.systems import plan_of  # noqa: PLC0415 - as above
 
-    plan = plan_of(system, directory)
+    plan = plan_of(system, directory or installed_directory(root))
     return plan, look(plan, root)
+
+
+def _say_what_next(plan: Plan, root: str) -> None:
+    from vmcoretool.hooks.systems import own_command  # noqa: PLC0415 - as above
+
+    where = "" if root == "/" else f"in {printable(root)}, "
+    emit(f"{where}now run: {'; '.join(plan.afterwards)}")
+    if root != "/":
+        emit(f"the unit there runs: {printable(' '.join(own_command()))}")
 
 
 def _state(step: Step) -> str:

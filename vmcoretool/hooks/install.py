@@ -12,7 +12,14 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.hooks.systems import MARK, PutFile, PutLines, PutLink
+from vmcoretool.hooks.systems import (
+    MARK,
+    UNIT,
+    PutFile,
+    PutLines,
+    PutLink,
+    directory_of,
+)
 
 if TYPE_CHECKING:
     from vmcoretool.hooks.systems import Change, Plan
@@ -24,20 +31,37 @@ _BLOCK: Final = re.compile(
     rf"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}\n", re.DOTALL | re.MULTILINE
 )
 MAX_CONFIG: Final = 1 << 20
+_MARKED: Final = 400
 
 
 class Step(NamedTuple):
-    """One change: where, how it stands, and why it cannot be made, or ""."""
+    """One change: where, how it stands, why it is not ours to make, and what to do, or ""."""
 
     change: Change
     path: str
     state: State
     why: str = ""
+    by_hand: str = ""
 
 
 def look(plan: Plan, root: str) -> tuple[Step, ...]:
     """How each change of a plan stands."""
     return tuple(_look(change, _under(root, change.path)) for change in plan.changes)
+
+
+def installed_directory(root: str) -> str | None:
+    """The directory that the installed unit looks at, if it is installed."""
+    with suppress(OSError):
+        text = _read(_under(root, UNIT))
+        if MARK in text[:_MARKED]:
+            return directory_of(text)
+    return None
+
+
+def without_configuration(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """Kdump's configuration files that are not there: kdump is not installed."""
+    settings = (step for step in steps if isinstance(step.change, PutLines))
+    return tuple(step.path for step in settings if not os.path.lexists(step.path))
 
 
 def install(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -60,7 +84,7 @@ def uninstall(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """
     done = []
     for step in reversed(steps):
-        if step.state in ("installed", "changed"):
+        if step.state in ("installed", "changed") and not step.why:
             _unmake(step)
             done.append(step)
     return tuple(done)
@@ -89,14 +113,16 @@ def _look(change: Change, path: str) -> Step:
 
 
 def _look_at_file(change: PutFile, path: str, text: str, mode: int) -> Step:
-    if MARK in text[:400] and (text, mode) != (change.text, change.mode):
+    if MARK in text[:_MARKED] and (text, mode) != (change.text, change.mode):
         return Step(change, path, "changed")
     why = "a file that is not vmcoretool's is there"
     return _installed_or(change, path, why, same=text == change.text)
 
 
 def _installed_or(change: Change, path: str, why: str, *, same: bool) -> Step:
-    return Step(change, path, "installed") if same else Step(change, path, "refused", why)
+    if same:
+        return Step(change, path, "installed")
+    return Step(change, path, "refused", why, "move it away, and install again")
 
 
 def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
@@ -105,10 +131,14 @@ def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
         return Step(change, path, "installed")
     rest = _BLOCK.sub("", text)
     if BEGIN in rest or END in rest:
-        return Step(change, path, "refused", "its vmcoretool lines were edited by hand")
-    taken = re.search(change.taken, rest, re.MULTILINE)
+        why = "its vmcoretool lines were edited by hand"
+        return Step(change, path, "refused", why, "take them out, and install again")
+    taken = re.search(f"(?:{change.taken}).*$", rest, re.MULTILINE)
     if taken:
-        return Step(change, path, "refused", f"it is set already: {taken[0].strip()}...")
+        line = taken[0].strip()
+        if all(word in line for word in change.merged):
+            return Step(change, path, "installed", f"by hand: {line}")
+        return Step(change, path, "refused", f"it is set already: {line}", change.merge)
     return Step(change, path, "changed" if found else "absent")
 
 

@@ -6,6 +6,7 @@ there before is never changed.  Where a setting is taken already, the line to ad
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from importlib.resources import files
@@ -17,7 +18,8 @@ UNIT: Final = "/etc/systemd/system/vmcoretool-report.service"
 _WANTS: Final = "/etc/systemd/system/multi-user.target.wants/vmcoretool-report.service"
 CAPTURE: Final = "/usr/lib/vmcoretool/capture.sh"
 _TOOLS: Final = "/usr/bin/dd /usr/bin/od"
-_CRASH: Final = "/var/crash"
+DIRECTORY: Final = "/var/crash"
+"""Where dumps are on all systems, unless they are told otherwise."""
 _PLAIN: Final = re.compile(r"[\w/.+:%@$-]+")
 _ANALYSER: Final = "/usr/lib64/xen/bin/xen-crashdump-analyser"
 
@@ -37,11 +39,15 @@ class PutLines(NamedTuple):
         path: the file.
         lines: what is added.
         taken: what in it says that the setting is in use already.
+        merge: how the line that is there is made to do both.
+        merged: words by which a line shows that this was done.
     """
 
     path: str
     lines: tuple[str, ...]
     taken: str
+    merge: str
+    merged: tuple[str, ...]
 
 
 class PutLink(NamedTuple):
@@ -69,7 +75,7 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
         system: one of :data:`SYSTEMS`.
         directory: where its dumps are, if not in the usual place.
     """
-    crash = directory or _CRASH
+    crash = directory or DIRECTORY
     after: tuple[Change, ...] = (
         PutFile(UNIT, unit(crash), 0o644),
         PutLink(_WANTS, "../vmcoretool-report.service"),
@@ -79,7 +85,11 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
         return Plan(system, after, (reload_units,))
     if system == "rhel":
         hook = PutFile("/etc/kdump/post.d/90-vmcoretool.sh", capture_script(), 0o755)
-        bins = PutLines("/etc/kdump.conf", (f"extra_bins {_TOOLS}",), r"^\s*extra_bins\s")
+        # kdump refuses a configuration that has the option twice
+        merge = f"add to the end of its extra_bins line, which must stay one line: {_TOOLS}"
+        lines: tuple[str, ...] = (f"extra_bins {_TOOLS}",)
+        done = tuple(_TOOLS.split())
+        bins = PutLines("/etc/kdump.conf", lines, r"^\s*extra_bins\s", merge, done)
         told: tuple[str, ...] = (reload_units, "kdumpctl rebuild", "kdumpctl restart")
         return Plan(system, (hook, bins, *after), told)
     capture = PutFile(CAPTURE, capture_script(), 0o755)
@@ -89,12 +99,17 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
             f'KDUMP_REQUIRED_PROGRAMS="$KDUMP_REQUIRED_PROGRAMS {CAPTURE} {_TOOLS}"',
         )
         taken = r"^\s*KDUMP_(?:POSTSCRIPT|TRANSFER)=[\"']?[^\"'\s]"
-        settings = PutLines("/etc/sysconfig/kdump", lines, taken)
+        merge = (
+            "have what its KDUMP_POSTSCRIPT (or KDUMP_TRANSFER) runs run this afterwards, too: "
+            f'{CAPTURE} "$DIR"; and add to its KDUMP_REQUIRED_PROGRAMS: {CAPTURE} {_TOOLS}'
+        )
+        settings = PutLines("/etc/sysconfig/kdump", lines, taken, merge, (CAPTURE,))
         told = (reload_units, "systemctl restart kdump.service")
         return Plan(system, (capture, settings, *after), told)
     wrapper = PutFile("/usr/lib/vmcoretool/xca", wrapper_script(), 0o755)
     taken = rf"^\s*XCA=(?![\"']?{re.escape(_ANALYSER)}[\"']?\s*$)"
-    settings = PutLines("/etc/sysconfig/kdump", (f"XCA={wrapper.path}",), taken)
+    merge = f"have the program that its XCA names run this first: {CAPTURE} DIR"
+    settings = PutLines("/etc/sysconfig/kdump", (f"XCA={wrapper.path}",), taken, merge, (CAPTURE,))
     return Plan(system, (capture, wrapper, settings, *after), (reload_units,))
 
 
@@ -125,7 +140,8 @@ def unit(directory: str) -> str:
     # a percent sign would be a specifier everywhere, a dollar sign a variable in a command
     path = directory.replace("%", "%%")
     place = _quoted(path)
-    python = _quoted(sys.executable.replace("%", "%%").replace("$", "$$"))
+    words = (word.replace("%", "%%").replace("$", "$$") for word in own_command())
+    program = " ".join(map(_quoted, words))
     argument = _quoted(path.replace("$", "$$"))
     return f"""# vmcoretool: a report beside each new dump, once after boot
 [Unit]
@@ -135,7 +151,7 @@ ConditionDirectoryNotEmpty={path}
 
 [Service]
 Type=oneshot
-ExecStart={python} -m vmcoretool hook run {argument}
+ExecStart={program} hook run {argument}
 Nice=19
 IOSchedulingClass=idle
 CPUQuota=50%
@@ -153,6 +169,20 @@ UMask=0077
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def directory_of(text: str) -> str | None:
+    """The directory that an installed unit looks at."""
+    found = re.search(r"^ConditionDirectoryNotEmpty=(.+)$", text, re.MULTILINE)
+    return found[1].replace("%%", "%") if found else None
+
+
+def own_command() -> tuple[str, ...]:
+    """What starts this very vmcoretool again, from anywhere: a module, or a zipapp."""
+    home = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+    if os.path.isfile(home):
+        return sys.executable, home
+    return sys.executable, "-m", "vmcoretool"
 
 
 def _quoted(word: str) -> str:
