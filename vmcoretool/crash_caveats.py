@@ -81,8 +81,8 @@ def linux_caveats(situation: Situation, target: str, domain: Domain | None) -> I
     yield from namelist_caveats(
         situation.selection,
         target,
-        f"{VMLINUX} stands for the debug image{release}{build_id}: give it with --vmlinux PATH"
-        f"{kernel_package(kernel)}",
+        VMLINUX,
+        f"the debug image{release}{build_id}: give it with --vmlinux PATH{kernel_package(kernel)}",
     )
     yield from dwarf_caveats(situation, target)
     shared = domain.shared_info if domain else None

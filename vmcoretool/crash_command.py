@@ -123,7 +123,8 @@ def _hypervisor(situation: Situation, common: tuple[Caveat, ...]) -> CrashComman
     caveats += namelist_caveats(
         situation.selection,
         HYPERVISOR,
-        f"{XEN_SYMS} stands for the symbol file of this very build of Xen"
+        XEN_SYMS,
+        "the symbol file of this very build of Xen"
         f"{build_id_note(situation.xen.build_id)}, with DWARF; give it with --xen-syms PATH; it "
         f"comes from {hypervisor_package(situation.xen)}",
     )

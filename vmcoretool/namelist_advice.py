@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vmcoretool.identity import XenIdentity
     from vmcoretool.linux.kernel import Kernel
     from vmcoretool.selection import Selection
+    from vmcoretool.xen.version import XenVersion
 
 NO_DWARF: Final = "no debugging data available"
 """What crash says of a symbol file without DWARF (symbols.c)."""
@@ -22,7 +23,8 @@ UNPACK: Final = {"gzip": "gunzip -k", "bzip2": "bunzip2 -k", "xz": "unxz -k", "z
 _EFI_SIZE: Final = 32
 _SHOWN: Final = 3
 _PACKAGED: Final = 4
-_BUILD_TREE: Final = "the build tree's, made with CONFIG_DEBUG_INFO=y"
+_DEBUG_INFO: Final = (4, 12)
+"""The first Xen with that option: commit a5f52c3f72; before, the whole build was a debug one."""
 
 
 class Caveat(NamedTuple):
@@ -32,17 +34,21 @@ class Caveat(NamedTuple):
     blocks: bool = True
 
 
-def namelist_caveats(selection: Selection, target: str, missing: str) -> Iterator[Caveat]:
+def namelist_caveats(
+    selection: Selection, target: str, placeholder: str, wanted: str
+) -> Iterator[Caveat]:
     """What keeps the chosen file from being what crash needs.
 
     Args:
         selection: what was found.
         target: the session.
-        missing: what to say where no file matches.
+        placeholder: what stands in the command where there is no file.
+        wanted: the file that is needed, and where it comes from.
     """
     chosen = selection.chosen.get(target)
     if chosen is None:
-        yield Caveat(missing)
+        named = target in selection.named
+        yield Caveat(f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}")
         yield from _refused(selection, target)
         return
     mine = chosen.candidate
@@ -52,7 +58,7 @@ def namelist_caveats(selection: Selection, target: str, missing: str) -> Iterato
         yield Caveat(f"{path} is a map: crash needs the ELF file of the same build, with DWARF")
     elif not mine.dwarf and not (other and other.dwarf):
         yield Caveat(f'{path} has no DWARF: crash will say "{NO_DWARF}"')
-        yield Caveat(missing)
+        yield Caveat(f"needed is {wanted}")
     if mine.split and not other:
         yield Caveat(f"{path} holds debugging data alone: crash needs what it was split from, too")
     if mine.packed:
@@ -82,13 +88,20 @@ def hypervisor_package(xen: XenIdentity) -> str:
     if version and version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler):
         return (
             f"package xen-hypervisor-{version.major}.{version.minor}-amd64-dbg where the "
-            f"distribution built it (without DWARF up to 4.17); else {_BUILD_TREE}"
+            f"distribution built it (without DWARF up to 4.17); else from {_build_tree(version)}"
         )
     if "SUSE" in compiler:
         return "package xen-debuginfo"
     if "Red Hat" in compiler:
         return "package xen-hypervisor-debuginfo (XCP-ng), kernel-debuginfo (RHEL 5)"
-    return _BUILD_TREE
+    if not compiler:
+        return f"the debug package of whoever built it, or from {_build_tree(version)}"
+    return _build_tree(version)
+
+
+def _build_tree(version: XenVersion | None) -> str:
+    old = version is not None and (version.major, version.minor) < _DEBUG_INFO
+    return f"the build tree, made with {'debug=y' if old else 'CONFIG_DEBUG_INFO=y'}"
 
 
 def kernel_package(kernel: Kernel | None) -> str:
