@@ -716,3 +716,11 @@ def test_search_finds_whole_notes_only(*, backwards: bool) -> None:
 
 def always(done: int, total: int) -> bool:
     return done <= total
+
+
+def test_memory_that_was_counted_in_part_is_said_so() -> None:
+    done = run("domains", "--json", SAMPLES / "xen-4.17-pv-and-pvh/vmcore")
+    rows = json.loads(done.stdout)
+    assert not any(row["memory_pages_exact"] for row in rows)
+    assert {row["memory_pages"] for row in rows if not row["memory_pages"]} <= {None}
+    assert "too low" in done.stderr

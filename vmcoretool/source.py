@@ -114,6 +114,8 @@ def open_source(path: str, wanted: Callable[[bytes], bool] | None = None) -> Fil
         OSError: missing, a folder, no permission, or no space to spool a stream.
         FormatError: a device that is no file, or a stream larger than the free space.
     """
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "no file name holds a NUL", path.replace("\0", "\ufffd"))
     fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         mode = os.fstat(fd).st_mode

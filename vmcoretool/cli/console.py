@@ -47,7 +47,7 @@ def command(
         else:
             emit("\n".join(lines))
         if console.wrapped:
-            complain(f"older lines are lost, the ring is full: {console.basis}")
+            complain(f"older lines are lost: {console.basis}")
         return 0
 
     return ask_host(request, answer)

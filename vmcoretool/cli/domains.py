@@ -35,13 +35,15 @@ def command(
     def answer(host: Host) -> int:
         found = host.domain_list
         counts, doubt = _pages(host)
-        rows = [_row(host, domain, counts.get(domain.id)) for domain in found.domains]
+        rows = [
+            _row(host, domain, counts.get(domain.id), exact=not doubt) for domain in found.domains
+        ]
         _print(rows, as_json=as_json)
         if found.trouble:
             ending = "the list ended early" if rows else "no domain was found"
             complain(f"{printable(request.vmcore[0])}: {ending}: {printable(found.trouble)}")
         if doubt:
-            complain(f"memory was not counted: {printable(doubt)}")
+            complain(f"memory was not counted, or too low (+): {printable(doubt)}")
         check = host.dom0_p2m
         if check and not check.agree:
             complain(f"dom0's p2m_mfn differs from the crash note's ({check.note:#x})")
@@ -76,7 +78,7 @@ def _pages(host: Host) -> tuple[dict[int, int], str]:
         counts, missing = host.frames.count(max(ends, default=0) >> 12)
     except MemoryFault as error:
         return {}, f"the frame table is not in the dump ({error})"
-    return counts, f"that of {missing} frames, their entries are not in the dump" * bool(missing)
+    return counts, f"the entries of {missing} frames are not in the dump" * bool(missing)
 
 
 def _troubles(host: Host) -> Iterator[str]:
@@ -88,17 +90,20 @@ def _troubles(host: Host) -> Iterator[str]:
             yield f"domain {domain.id}: its p2m tree is damaged: {trouble}"
 
 
-def _row(host: Host, domain: Domain, pages: int | None) -> dict[str, Any]:
+def _row(host: Host, domain: Domain, pages: int | None, *, exact: bool) -> dict[str, Any]:
     kernel = host.kernel(domain) if domain.type == "pv" else None
     return {
         **domain_object(domain),
-        "memory_pages": pages,
+        "memory_pages": pages if pages or exact else None,
+        "memory_pages_exact": exact,
         "release": kernel.release if kernel else None,
     }
 
 
 def _line(row: dict[str, Any]) -> str:
-    memory = "-" if row["memory_pages"] is None else f"{row['memory_pages'] >> _MIB_SHIFT} MiB"
+    more = "" if row["memory_pages_exact"] else "+"
+    pages = row["memory_pages"]
+    memory = "-" if pages is None else f"{pages >> _MIB_SHIFT}{more} MiB"
     pfn = "-" if row["max_pfn"] is None else f"{row['max_pfn']:#x}"
     return (
         f"{row['id']:>4} {row['type']:<7} {memory:>8} {row['vcpus'] or '-':>6}  {pfn:<11} "
