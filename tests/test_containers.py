@@ -380,8 +380,11 @@ class TestBitmap:
         assert [n for n in range(limit + 9) if n in bitmap] == model
         assert bitmap.count == len(model)
         assert [n for first, end in bitmap.runs() for n in range(first, end)] == model
+        there = set(model)
         for at in (0, limit // 3, limit // 2, limit):
             assert bitmap.rank(at) == sum(n < at for n in model)
+            run = next(n for n in range(at, at + 300) if n not in there or n == at + 256) - at
+            assert bitmap.run_length(at, 256) == run
 
 
 # --- compression around all of it -------------------------------------------------------------

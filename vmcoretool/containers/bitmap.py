@@ -48,6 +48,13 @@ class PageBitmap:
             count += (bits[start + whole] & (1 << odd) - 1).bit_count()
         return count
 
+    def run_length(self, frame: int, limit: int) -> int:
+        """How many frames from ``frame`` on are set without a gap, at most ``limit``."""
+        limit = max(min(limit, self.frames - frame), 0)
+        bits = int.from_bytes(self._bits[frame >> 3 : frame + limit + 7 >> 3], "little")
+        bits >>= frame & 7
+        return min((~bits & bits + 1).bit_length() - 1, limit)
+
     @property
     def count(self) -> int:
         """How many bits are set."""

@@ -228,14 +228,68 @@ class _KdumpPages:
 
     def _run(self, part: Part, pfn: int, wanted: int) -> bytes:
         # consecutive frames; a damaged one ends the run, and is told when it is asked for itself
-        pages = [self._page(part, pfn)]
-        end = min(pfn + wanted, part.end_pfn)
-        while pfn + len(pages) < end and pfn + len(pages) in self.dumped:
-            try:
-                pages.append(self._page(part, pfn + len(pages)))
-            except MemoryFault:
-                break
-        return b"".join(pages)
+        count = self.dumped.run_length(pfn, min(wanted, part.end_pfn - pfn))
+        rows = self._rows(part, self.dumped.rank(pfn) - part.first_rank, count)
+        start, data = self._data_of(part, rows)
+        if self._is_plain(rows, start, len(data)):
+            return data
+        pages: list[bytes] = []
+        for offset, size, flags, _ in rows:
+            at = offset - start
+            if at >= 0 and 0 < size <= self._size and at + size <= len(data):
+                page = self._unpacked(data[at : at + size], flags)
+            else:
+                page = None  # the shared page of zeros lies elsewhere
+            if page is None:
+                try:
+                    page = self._page(part, pfn + len(pages))
+                except MemoryFault:
+                    break
+            pages.append(page)
+        return b"".join(pages) if pages else self._page(part, pfn)
+
+    def _rows(self, part: Part, index: int, count: int) -> list[tuple[int, ...]]:
+        # descriptors that follow one another, as many as can be read
+        try:
+            table = part.source.pread(DESCRIPTOR * count, part.descriptors + index * DESCRIPTOR)
+        except FormatError:
+            return []
+        return list(self._unpack.iter_unpack(table[: len(table) - len(table) % DESCRIPTOR]))
+
+    def _data_of(self, part: Part, rows: list[tuple[int, ...]]) -> tuple[int, bytes]:
+        # Where the data of most of them starts, and it: writers put it down frame by frame.
+        if not rows:
+            return 0, b""
+        end = max(offset + size for offset, size, _, _ in rows)
+        lowest = end - len(rows) * self._size
+        start = min((row[0] for row in rows if row[0] >= lowest), default=end)
+        try:
+            return start, part.source.pread(end - start, start)
+        except (FormatError, OverflowError):  # a part of it never arrived, or is nowhere
+            return 0, b""
+
+    def _is_plain(self, rows: list[tuple[int, ...]], start: int, size: int) -> bool:
+        # Whether the data is the pages themselves, one behind the other.
+        if not rows or rows[0][2] & 0xFF or size != len(rows) * self._size:
+            return False
+        places = range(start, start + size, self._size)
+        return all(
+            row[0] == place and row[1] == self._size and not row[2] & 0xFF
+            for row, place in zip(rows, places, strict=True)
+        )
+
+    def _unpacked(self, data: bytes, flags: int) -> bytes | None:
+        # a page, or None where it needs a closer look
+        kind = flags & 0xFF
+        if not kind:
+            return data if len(data) == self._size else None
+        codec = self._codecs.get(kind)
+        if codec is None:
+            return None
+        try:
+            return codec(data, self._size)
+        except PageDataError:
+            return None
 
     def _page(self, part: Part, pfn: int) -> bytes:
         index = self.dumped.rank(pfn) - part.first_rank
