@@ -111,7 +111,7 @@ def linux_pages(vmcore: Vmcore) -> set[int]:
     host.kernel_log(dom0, chosen.info)
     pages = recorder.touched | {chosen.maddr & -PAGE}
     for root, _ in host.roots(dom0):
-        for _, vaddr, entry in _blocks(shadow.memory, root):
+        for vaddr, entry in _blocks(shadow.memory, root):
             for run in _runs(shadow.memory, vaddr, entry):
                 data = vmcore.memory.read(run.maddr, run.size)
                 for mark in (b"Linux version ", b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"):

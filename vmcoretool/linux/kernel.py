@@ -73,7 +73,7 @@ def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[bytes]:
     # Pieces of what is mapped, in the order of addresses, code last; neighbours overlap a little.
     tail, end = b"", -1
     room, misses = SEARCH_LIMIT, MAX_MISSES
-    for _, vaddr, entry in sorted(_blocks(memory, root)):
+    for vaddr, entry in _blocks(memory, root):
         if room <= 0 or misses <= 0:
             return
         for run in _runs(memory, vaddr, entry):
@@ -90,24 +90,28 @@ def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[bytes]:
                 room -= step
 
 
-def _blocks(memory: PhysicalMemory, root: Maddr) -> list[tuple[bool, int, int]]:
-    # (code, vaddr, level 2 entry) of each 2 MiB that is mapped in the kernel image's gigabyte
-    found: list[tuple[bool, int, int]] = []
+def _blocks(memory: PhysicalMemory, root: Maddr) -> Iterator[tuple[int, int]]:
+    # (vaddr, level 2 entry) of each 2 MiB that is mapped in the kernel image's gigabyte; what is
+    # code is found out one by one, as the search nearly always ends soon behind it
     try:
         table = root
         for level in (4, 3):
             entry = memory.read_u64(Maddr(table + 8 * slot_of(START_KERNEL_MAP, level)))
             if not entry & PRESENT or entry & PAGE_SIZE_BIT:
-                return found
+                return
             table = frame(entry)
         entries = memory.read_table(table)
     except MemoryFault:
-        return found
+        return
+    code: list[tuple[int, int]] = []
     for slot, entry in enumerate(entries):
         if entry & PRESENT:
-            code = not entry & NX and _first_is_code(memory, entry)
-            found.append((code, START_KERNEL_MAP + slot * _BLOCK, entry))
-    return found
+            block = (START_KERNEL_MAP + slot * _BLOCK, entry)
+            if not entry & NX and _first_is_code(memory, entry):
+                code.append(block)
+            else:
+                yield block
+    yield from code
 
 
 def _first_is_code(memory: PhysicalMemory, entry: int) -> bool:

@@ -22,7 +22,7 @@ from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
 from vmcoretool.paging.x86_64 import walk
 from vmcoretool.xen.layouts import DIRECTMAPS
-from vmcoretool.xen.search import image_blocks
+from vmcoretool.xen.search import BLOCK, image_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -217,7 +217,8 @@ def _counters(block: bytes, size: int, ends: set[int]) -> Iterator[int]:
 
 def _array_in_image(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
     # Up to 4.0: the text stands in .bss.  A few lines in one text are no format strings.
-    for vaddr, block in image_blocks(memory, image, near, ARRAY_LIMIT):
+    # The whole image is read where there is none: in large steps.
+    for vaddr, block in image_blocks(memory, image, near, ARRAY_LIMIT, step=8 * BLOCK):
         at = block.find(_PREFIX)
         while at >= 0:
             maddr = image.maddr_of(vaddr + at)

@@ -20,7 +20,7 @@ SCAN_BLOCK: Final = MIB
 
 
 def image_blocks(
-    memory: PhysicalMemory, image: Image, near: Vaddr, limit: int
+    memory: PhysicalMemory, image: Image, near: Vaddr, limit: int, *, step: int = BLOCK
 ) -> Iterator[tuple[Vaddr, bytes]]:
     """Pieces of an image that are in the dump, nearest to ``near`` first.
 
@@ -29,13 +29,14 @@ def image_blocks(
         image: whose pages are searched.
         near: hypervisor virtual address to start from.
         limit: how many bytes are read at most.
+        step: how many at a time.
     """
     places = [
-        (Vaddr(run.vaddr + at), Maddr(run.maddr + at), min(BLOCK, run.size - at))
+        (Vaddr(run.vaddr + at), Maddr(run.maddr + at), min(step, run.size - at))
         for run in image.runs
-        for at in range(0, run.size, BLOCK)
+        for at in range(0, run.size, step)
     ]
-    places.sort(key=lambda place: abs(place[0] + BLOCK // 2 - near))
+    places.sort(key=lambda place: abs(place[0] + step // 2 - near))
     for vaddr, maddr, size in places:
         at = 0
         while at < size and limit > 0:
