@@ -31,6 +31,7 @@ from vmcoretool.xen.console import Ring, find_ring, read_console
 from vmcoretool.xen.crash_text import read_crash_text
 from vmcoretool.xen.domains import SharedInfo, parse_shared_info
 from vmcoretool.xen.image import Image
+from vmcoretool.xen.layouts import LAYOUTS
 from vmcoretool.xen.p2m import kinds_of, to_mfn
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def test_whole_dump(path: Path) -> None:
 
 # --- the ring ---------------------------------------------------------------------------------
 
-NO_IMAGE = Image(None, Maddr(0), Maddr(0), (), 0, 0, (), ())  # type: ignore[arg-type]
+NO_IMAGE = Image(LAYOUTS[0], Maddr(0), Maddr(0), (), 0, 0, (), ())
 
 
 class NoPages:

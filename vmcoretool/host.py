@@ -197,8 +197,9 @@ class Host:
 
     def kernel(self, domain: Domain) -> Kernel | None:
         """A PV domain's Linux, by its banner and build-id in memory."""
+        like = (self.dom0_kernel,) if domain.id != _DOM0 and self.dom0_kernel else ()
         for root, _ in islice(self.roots(domain), _ROOTS_ASKED):
-            found = find_kernel(self.memory, root)
+            found = find_kernel(self.memory, root, like)
             if found:
                 return found
         return None

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import NX, PAGE_SIZE_BIT, PRESENT, Run, frame, leaves, slot_of
+from vmcoretool.paging.x86_64 import NX, PAGE_SIZE_BIT, PRESENT, Run, frame, leaves, slot_of, walk
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vmcoretool.memory import PhysicalMemory
 
@@ -32,6 +32,7 @@ _BUILD_ID: Final = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
 _XEN_NOTE: Final = re.compile(rb"\x04\0\0\0.{4}[\0-\x20]\0\0\0Xen\0", re.DOTALL)
 _NEAR: Final = 1024
 _BLOCK: Final = 2 * MIB
+_PIECE: Final = MIB // 2
 _OVERLAP: Final = 4096
 
 
@@ -42,35 +43,75 @@ class Kernel(NamedTuple):
         banner: ``linux_banner`` without its newline, printable.
         release: as ``uname -r`` says.
         build_id: lower-case hexadecimal, or None where its note is not in the dump.
+        places: kernel virtual addresses of the banner and of the build-id's note.
     """
 
     banner: str
     release: str
     build_id: str | None
+    places: tuple[int, int | None]
 
 
-def find_kernel(memory: PhysicalMemory, root: Maddr) -> Kernel | None:
-    """The kernel that a level 4 table maps, or None where it maps none or its banner is absent."""
+def find_kernel(memory: PhysicalMemory, root: Maddr, like: Iterable[Kernel] = ()) -> Kernel | None:
+    """The kernel that a level 4 table maps, or None where it maps none or its banner is absent.
+
+    Args:
+        memory: of the dump.
+        root: the table.
+        like: kernels of other guests; most hosts run one kernel everywhere, at one address, and
+            where it is the same there is no need to search.
+    """
+    for other in like:
+        if _is_there(memory, root, other):
+            return other
     banner: re.Match[bytes] | None = None
-    line = b""
-    build_id: str | None = None
-    for block in _image(memory, root):
+    line, place = b"", 0
+    build_id: tuple[str, int] | None = None
+    for vaddr, block in _image(memory, root):
         at = block.find(_MARK)  # much faster than the pattern
         while banner is None and at >= 0:
-            line = block[at : at + BANNER_SIZE]
+            line, place = block[at : at + BANNER_SIZE], vaddr + at
             banner = _BANNER.match(line)
             at = block.find(_MARK, at + 1)
-        build_id = build_id or _build_id(block)
+        if build_id is None:
+            found = _build_id(block)
+            build_id = (found[0], vaddr + found[1]) if found else None
         if banner and build_id:
             break
     if banner is None:
         return None
-    text = printable(line.split(b"\n")[0].split(b"\0")[0])
-    return Kernel(text, banner[1].decode("ascii"), build_id)
+    note = build_id or (None, None)
+    return Kernel(_text(line), banner[1].decode("ascii"), note[0], (place, note[1]))
 
 
-def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[bytes]:
-    # Pieces of what is mapped, in the order of addresses, code last; neighbours overlap a little.
+def _text(line: bytes) -> str:
+    return printable(line.split(b"\n")[0].split(b"\0")[0])
+
+
+def _is_there(memory: PhysicalMemory, root: Maddr, kernel: Kernel) -> bool:
+    # Whether the same banner and the same build-id stand at the same addresses.
+    banner, note = kernel.places
+    if note is None or kernel.build_id is None:
+        return False
+    try:
+        line = _read(memory, root, banner, BANNER_SIZE)
+        data = _read(memory, root, note, len(_BUILD_ID) + len(kernel.build_id) // 2)
+    except MemoryFault:
+        return False
+    return _text(line) == kernel.banner and data == _BUILD_ID + bytes.fromhex(kernel.build_id)
+
+
+def _read(memory: PhysicalMemory, root: Maddr, vaddr: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        at = vaddr + len(data)
+        step = min(size - len(data), PAGE_SIZE - at % PAGE_SIZE)
+        data += memory.read(walk(memory, root, Vaddr(at)).maddr, step)
+    return data
+
+
+def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[tuple[int, bytes]]:
+    # (vaddr, data) of what is mapped, in ascending order, code last; neighbours overlap a little.
     tail, end = b"", -1
     room, misses = SEARCH_LIMIT, MAX_MISSES
     for vaddr, entry in _blocks(memory, root):
@@ -79,10 +120,12 @@ def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[bytes]:
         for run in _runs(memory, vaddr, entry):
             at = 0
             while at < run.size and room > 0 and misses > 0:
-                piece = memory.read_some(run.maddr + at, min(_BLOCK, run.size - at, room))
+                piece = memory.read_some(run.maddr + at, min(_PIECE, run.size - at, room))
                 if piece:
-                    yield tail + piece if run.vaddr + at == end else piece
-                    tail, end = piece[-_OVERLAP:], run.vaddr + at + len(piece)
+                    start = run.vaddr + at
+                    before = tail if start == end else b""
+                    yield start - len(before), before + piece
+                    tail, end = piece[-_OVERLAP:], start + len(piece)
                 else:
                     misses -= 1
                 step = len(piece) or PAGE_SIZE
@@ -133,12 +176,13 @@ def _runs(memory: PhysicalMemory, vaddr: int, entry: int) -> list[Run]:
         return []
 
 
-def _build_id(block: bytes) -> str | None:
+def _build_id(block: bytes) -> tuple[str, int] | None:
+    # it, and where its note starts
     at = block.find(_BUILD_ID)
     while at >= 0:
         desc = block[at + 16 : at + 36]
         around = block[max(at - _NEAR, 0) : at + _NEAR]
         if len(desc) == 20 and any(desc) and _XEN_NOTE.search(around):
-            return desc.hex()
+            return desc.hex(), at
         at = block.find(_BUILD_ID, at + 1)
     return None

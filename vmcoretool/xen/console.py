@@ -99,7 +99,7 @@ def find_ring(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
                 continue
             if _PREFIX in data:
                 return Ring(Vaddr(vaddr + at), maddr, data)
-    return _array_in_image(memory, image, near)
+    return _array_in_image(memory, image, near) if image.layout.array_conring else None
 
 
 def _with_zeros(memory: PhysicalMemory, maddr: Maddr, size: int) -> bytes:
@@ -216,7 +216,7 @@ def _counters(block: bytes, size: int, ends: set[int]) -> Iterator[int]:
 
 
 def _array_in_image(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
-    # Up to 4.0: the text stands in .bss.  A few lines in one text are no format strings.
+    # The text stands in .bss.  A few lines in one text are no format strings.
     # The whole image is read where there is none: in large steps.
     for vaddr, block in image_blocks(memory, image, near, ARRAY_LIMIT, step=8 * BLOCK):
         at = block.find(_PREFIX)

@@ -26,6 +26,8 @@ class XenLayout(NamedTuple):
         relocatable: whether the image moves, so that xen_phys_start exists.
         since: the releases that used it.
         citation: the upstream commit that introduced it.
+        array_conring: whether a Xen of it may have its console ring as an array in .bss (up to 4.0)
+            and not behind a pointer.
     """
 
     name: str
@@ -34,6 +36,7 @@ class XenLayout(NamedTuple):
     relocatable: bool
     since: str
     citation: str
+    array_conring: bool = False
 
 
 _DIRECTMAP: Final = Vaddr(0xFFFF_8300_0000_0000)
@@ -70,6 +73,7 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         relocatable=True,
         since="4.0 to 4.2",
         citation="Xen commit 615588563e (2009-09-22) (in 4.0)",
+        array_conring=True,
     ),
     XenLayout(
         "4.0-dev",
@@ -78,6 +82,7 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         relocatable=True,
         since="development of 4.0 only",
         citation="libkdumpfile's table of Xen text bases; no release",
+        array_conring=True,
     ),
     XenLayout(
         "3.2",
@@ -86,6 +91,7 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         relocatable=True,
         since="3.2 to 3.4, RHEL 5.2 to 5.11",
         citation="Xen commit 369bafdb1c (2007-05-10) (in 3.2)",
+        array_conring=True,
     ),
 )
 
@@ -96,6 +102,7 @@ NOT_RELOCATED: Final = XenLayout(
     relocatable=False,
     since="3.0.4 to 3.1",
     citation="before Xen commit 369bafdb1c (2007-05-10): the image stays at 1 MiB",
+    array_conring=True,
 )
 
 
