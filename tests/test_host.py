@@ -19,6 +19,7 @@ from tests.support import ROOT, XEN_SAMPLES, BytesSource, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
 from vmcoretool.inspection import find_host, inspect_vmcore
+from vmcoretool.linux.kernel import find_kernel
 from vmcoretool.linux.printk import log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
 from vmcoretool.memory import PhysicalMemory
@@ -725,3 +726,47 @@ def test_memory_that_was_counted_in_part_is_said_so() -> None:
     assert not any(row["memory_pages_exact"] for row in rows)
     assert {row["memory_pages"] for row in rows if not row["memory_pages"]} <= {None}
     assert "too low" in done.stderr
+
+
+KERNEL = 0xFFFF_FFFF_8100_0000
+
+
+def kernel_tables(first: int, content: bytes) -> tuple[int, dict[int, bytes]]:
+    """A root that maps one read-only page of a kernel image, and its pages, from a frame on."""
+    tables: dict[int, bytes] = {}
+    for level, shift in enumerate((39, 30, 21, 12)):
+        entry = (first + level + 1) << 12 | 1
+        if level == 3:
+            entry |= 1 << 63
+        page = bytearray(PAGE)
+        struct.pack_into("<Q", page, 8 * (KERNEL >> shift & 511), entry)
+        tables[first + level] = bytes(page)
+    tables[first + 4] = content.ljust(PAGE, b"\0")
+    return first << 12, tables
+
+
+def kernel_page(release: str, build_id: bytes) -> bytes:
+    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0" + build_id
+    xen = b"\x04\0\0\0\x08\0\0\0\x02\0\0\0Xen\0" + bytes(8)
+    banner = f"Linux version {release} (builder) #1 SMP\n".encode()
+    return banner.ljust(1024, b"\0") + note + xen
+
+
+def test_guest_with_the_kernel_of_another_is_recognised_and_no_other() -> None:
+    same = kernel_page("6.1.0-1-amd64", b"\x11" * 20)
+    root, pages = kernel_tables(0x100, same)
+    others = {
+        0x200: same,
+        0x300: kernel_page("6.1.0-1-amd64", b"\x22" * 20),
+        0x400: kernel_page("6.1.0-2-amd64", b"\x11" * 20),
+    }
+    for first, content in others.items():
+        pages |= kernel_tables(first, content)[1]
+    memory = PhysicalMemory(Pages(pages))
+    dom0 = find_kernel(memory, Maddr(root))
+    assert dom0 is not None
+    assert (dom0.release, dom0.build_id) == ("6.1.0-1-amd64", "11" * 20)
+    for first in others:
+        alone = find_kernel(memory, Maddr(first << 12))
+        assert find_kernel(memory, Maddr(first << 12), (dom0,)) == alone
+        assert (alone == dom0) == (first == 0x200)
