@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.builders import variants
-from tests.support import ELF_SAMPLES, XEN_SAMPLES, inspect_bytes, true_base
+from tests.support import ELF_SAMPLES, XEN_SAMPLES, inspect_bytes, open_bytes, true_base, truth
 from vmcoretool import VmcoreError
+from vmcoretool.addresses import Maddr
+from vmcoretool.evidence.case import Case
 from vmcoretool.render.json import inspection_json
 from vmcoretool.render.text import inspection_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FEW = [path for path in ELF_SAMPLES if path.name in ("xen-4.8-dom0-panic", "linux-native")]
@@ -116,3 +121,46 @@ def test_memory_cut_off_at_any_page_is_a_result(sample: Path) -> None:
         inspection = inspect_bytes(data[:length])
         assert inspection.verdict.xen_phys_start in (base, None)
         assert not inspection.vmcore.container.complete
+
+
+def window_entries(data: bytes) -> list[int]:
+    """File offsets of the entries of the level 2 table that maps the hypervisor's image."""
+    vmcore = open_bytes(data)
+    (sighting, *_) = Case(vmcore).survey.sightings
+    table = sighting.image.steps[1].entry & 0xF_FFFF_FFFF_F000
+    page = vmcore.memory.read(Maddr(table), 4096)
+    at = data.index(page)
+    return [at + 8 * slot for slot in range(8)]
+
+
+MOVED = [path for path in XEN_SAMPLES if truth(path).get("relocated", True)]
+NOTES = [bytes, variants.word_zeroed, variants.removed, variants.nine_words]
+BITS = [0, 7, *range(12, 30), 63]
+
+
+@pytest.mark.parametrize("sample", MOVED, ids=lambda path: path.name)
+@given(
+    kind=st.sampled_from(["flip", "swap", "copy"]),
+    first=st.integers(0, 7),
+    second=st.integers(0, 7),
+    bit=st.sampled_from(BITS),
+    notes=st.sampled_from(NOTES),
+)
+@settings(max_examples=30)
+def test_damaged_tables_prove_no_wrong_address(  # noqa: PLR0917 - the damage
+    sample: Path, kind: str, first: int, second: int, bit: int, notes: Callable[[bytes], bytes]
+) -> None:
+    # one flipped bit can show the same pages at two addresses, two entries in each other's place
+    # the image at another one; what the note and VMCOREINFO_XEN say then must count
+    data = bytearray((sample / "vmcore").read_bytes())
+    places = window_entries(bytes(data))
+    one, other = (slice(places[at], places[at] + 8) for at in (first, second))
+    if kind == "flip":
+        data[one.start + bit // 8] ^= 1 << bit % 8
+    elif kind == "copy":
+        data[one] = data[other]
+    else:
+        data[one], data[other] = data[other], data[one]
+    verdict = inspect_bytes(notes(bytes(data))).verdict
+    if verdict.xen_phys_start is not None:
+        assert f"{verdict.xen_phys_start:#x}" == truth(sample)["xen_phys_start"]

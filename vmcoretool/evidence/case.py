@@ -14,11 +14,12 @@ from vmcoretool.xen.console import Ring, find_ring
 from vmcoretool.xen.idle_table import (
     NOT_RELOCATED_LIMIT,
     IdleTable,
+    check_idle_table,
     idle_table_at,
     idle_table_of,
 )
 from vmcoretool.xen.image import BASE_ALIGNMENT
-from vmcoretool.xen.layouts import NOT_RELOCATED
+from vmcoretool.xen.layouts import NOT_RELOCATED, WINDOW_SIZE
 from vmcoretool.xen.survey import Root, Survey, survey
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Case:
         self.stopped = False
         self._watch = watch
         self._images: dict[tuple[Maddr, ...], tuple[Image, ...]] = {}
+        self._objections: dict[Maddr, str] = {}
         self._found: Found | None = None
         self._build_ids: dict[Maddr, str | None] = {}
         self._namelists: dict[tuple[Maddr, ...], HypervisorNamelist] = {}
@@ -150,7 +152,50 @@ class Case:
             text = f"four-level page tables are not those of {self.vmcore.architecture}"
             return Survey((), (text,), ())
         memory = self.vmcore.memory
-        return survey(memory, self.roots, self.pgd_l4, ran_low=self.ran_low)
+        return survey(
+            memory, self.roots, self.pgd_l4, ran_low=self.ran_low, objection=self.objection
+        )
+
+    def objection(self, image: Image) -> str:
+        """Why tables that show an image must be damaged, or "".
+
+        Its level 2 entries may have changed places: then the image is as good as any, but at
+        another address by a multiple of what one entry maps, and pgd_l4 with it; or code is not
+        where the CPUs ran.  A damaged pgd_l4 looks the same, so a note that agrees with the tables
+        is believed.
+        """
+        info = self.vmcore.crash_info
+        if not image.layout.relocatable or (info and info.xen_phys_start == image.base):
+            return ""
+        if image.base not in self._objections:
+            self._objections[image.base] = self._without_code(image) or self._moved(image)
+        return self._objections[image.base]
+
+    def _without_code(self, image: Image) -> str:
+        start = image.layout.virt_start
+        rips = [cpu.registers.get("rip", 0) for cpu in self.vmcore.cpus]
+        inside = [rip for rip in rips if start <= rip < start + WINDOW_SIZE]
+        if not inside or any(image.maddr_of(rip) is not None for rip in inside):
+            return ""
+        return (
+            f"its tables show an image at {image.base:#x}, but the CPUs ran at {inside[0]:#x}, "
+            "which is not in it: the tables are damaged"
+        )
+
+    def _moved(self, image: Image) -> str:
+        memory, pgd_l4 = self.vmcore.memory, self.pgd_l4
+        if pgd_l4 is None:
+            return ""
+        maddr = image.maddr_of(pgd_l4)
+        if maddr is not None and check_idle_table(memory, image.layout, pgd_l4, maddr):
+            return ""
+        idle = idle_table_of(memory, image, None)
+        if idle is None or (idle.vaddr - pgd_l4) % BASE_ALIGNMENT:
+            return ""
+        return (
+            f"its tables show an image at {image.base:#x}, with the idle page table at "
+            f"{idle.vaddr:#x}, but VMCOREINFO_XEN has that at {pgd_l4:#x}: one of them is damaged"
+        )
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -162,7 +207,13 @@ class Case:
         known = tuple(idle.maddr for idle in idle_tables)
         if known not in self._images:
             roots = [Root("idle page table", maddr) for maddr in known]
-            again = survey(self.vmcore.memory, roots, self.pgd_l4, ran_low=False)
+            again = survey(
+                self.vmcore.memory,
+                roots,
+                self.pgd_l4,
+                ran_low=False,
+                objection=self.objection,
+            )
             self._images[known] = tuple(sighting.image for sighting in again.sightings)
         return self._images[known]
 

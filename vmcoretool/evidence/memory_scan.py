@@ -95,7 +95,7 @@ def _harvest(case: Case) -> _Harvest:
             low.append(page)
             continue
         hit = idle_table_from_page(memory, page, windows[table])
-        if hit:
+        if hit and not case.objection(hit[1]):
             found[hit[0].layout.virt_start, hit[0].base] = hit
         else:
             low.append(page)

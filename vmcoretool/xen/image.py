@@ -33,6 +33,8 @@ BASE_ALIGNMENT: Final = 2 * MIB
 BASE_LIMIT: Final = 1 << 32
 """Xen loads and relocates below 4 GiB, 2 MiB aligned, and never at 0 (xen/arch/x86/setup.c)."""
 _CANDIDATES: Final = 4
+_RIVAL: Final = 8
+"""Pages at one other base that are no chance: what lies above the image is scattered."""
 
 
 class Window(NamedTuple):
@@ -133,7 +135,7 @@ def find_image(window: Window, root: Maddr, pgd_l4: Vaddr | None) -> Image | Non
         weights[shift] = weights.get(shift, 0) + run.size
     for shift in sorted(weights, key=lambda one: -weights[one])[:_CANDIDATES]:
         base = window.layout.virt_start + shift
-        if base % BASE_ALIGNMENT or not 0 < base < BASE_LIMIT:
+        if not _is_base(base):
             continue
         image = image_at(window, root, Maddr(base))
         if image:
@@ -147,7 +149,8 @@ def image_at(window: Window, root: Maddr, base: Maddr) -> Image | None:
     """The pages of a window that yield ``base``, if they are nearly all of them; no anchor yet.
 
     The image is linear, so it ends with the last page that agrees; what the window maps above
-    (fixmap, per-CPU stubs, livepatches) is something else.
+    (fixmap, per-CPU stubs, livepatches) is something else, unless it is an image at another base:
+    where one damaged entry shows the same pages at two addresses, neither is proved.
     """
     shift = base - window.layout.virt_start
     ours = tuple(run for run in window.runs if run.maddr - run.vaddr == shift)
@@ -156,9 +159,24 @@ def image_at(window: Window, root: Maddr, base: Maddr) -> Image | None:
     end = ours[-1].vaddr + ours[-1].size
     agreeing = sum(run.size for run in ours) // PAGE_SIZE
     mapped = sum(run.size for run in window.runs if run.vaddr < end) // PAGE_SIZE
+    mapped += _rival_pages(window, base, end)
     if agreeing < AGREEMENT * mapped:
         return None
     return Image(window.layout, root, base, ours, agreeing, mapped, window.steps, ())
+
+
+def _rival_pages(window: Window, base: Maddr, end: int) -> int:
+    # Pages from ``end`` on that make images at other bases.
+    rivals: dict[int, int] = {}
+    for run in window.runs:
+        other = run.maddr - run.vaddr + window.layout.virt_start
+        if run.vaddr >= end and other != base and _is_base(other):
+            rivals[other] = rivals.get(other, 0) + run.size // PAGE_SIZE
+    return sum(count for count in rivals.values() if count >= _RIVAL)
+
+
+def _is_base(value: int) -> bool:
+    return value % BASE_ALIGNMENT == 0 and 0 < value < BASE_LIMIT
 
 
 def find_directmap(memory: PhysicalMemory, image: Image) -> DirectMap | None:

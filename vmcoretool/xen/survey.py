@@ -10,7 +10,7 @@ from vmcoretool.xen.idle_table import find_not_relocated
 from vmcoretool.xen.image import Image, find_image, find_windows, image_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vmcoretool.addresses import Maddr, Vaddr
     from vmcoretool.memory import PhysicalMemory
@@ -52,7 +52,12 @@ class Survey(NamedTuple):
 
 
 def survey(
-    memory: PhysicalMemory, roots: Iterable[Root], pgd_l4: Vaddr | None, *, ran_low: bool
+    memory: PhysicalMemory,
+    roots: Iterable[Root],
+    pgd_l4: Vaddr | None,
+    *,
+    ran_low: bool,
+    objection: Callable[[Image], str],
 ) -> Survey:
     """Walk every root; never raises, a root that leads nowhere is told in ``faults``.
 
@@ -60,6 +65,7 @@ def survey(
         memory: of the dump.
         roots: level 4 tables, the most trusted first.
         pgd_l4: hint from VMCOREINFO_XEN.
+        objection: why an image cannot be the one that ran, or "".
         ran_low: registers or strings show a hypervisor in the first 16 MiB of the direct map, as
             only one that does not relocate itself can be.
     """
@@ -79,6 +85,10 @@ def survey(
         if not images:
             faults.append(f"{root.name}: table {root.maddr:#x} maps no hypervisor image")
             elsewhere.append(root)
+            continue
+        against = [why for image in images if (why := objection(image))]
+        if against:
+            faults.append(f"{root.name}: {against[0]}")
             continue
         useful += 1
         for image in images:
