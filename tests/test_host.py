@@ -28,7 +28,7 @@ from vmcoretool.notes.vmcoreinfo import parse_vmcoreinfo
 from vmcoretool.paging.x86_64 import Run
 from vmcoretool.signature import normalised
 from vmcoretool.vmcore import read_vmcore
-from vmcoretool.xen.console import Ring, find_ring, read_console
+from vmcoretool.xen.console import Console, Ring, find_ring, read_console
 from vmcoretool.xen.crash_text import read_crash_text
 from vmcoretool.xen.domains import SharedInfo, parse_shared_info
 from vmcoretool.xen.image import Image
@@ -770,3 +770,73 @@ def test_guest_with_the_kernel_of_another_is_recognised_and_no_other() -> None:
         alone = find_kernel(memory, Maddr(first << 12))
         assert find_kernel(memory, Maddr(first << 12), (dom0,)) == alone
         assert (alone == dom0) == (first == 0x200)
+
+
+RING = 0x4000
+COUNTERS = 0xFFFF_82D0_4040_0000
+
+
+def ring_after(history: bytes) -> bytes:
+    ring = bytearray(RING)
+    for at, byte in enumerate(history[-RING:], max(len(history) - RING, 0)):
+        ring[at % RING] = byte
+    return bytes(ring)
+
+
+def console_after(history: bytes, *, counted: bool, decoy: bool = False) -> Console:
+    """What is read of a ring that this was written to; the counters lie behind the pointer."""
+    page = bytearray(PAGE)
+    written = len(history)
+    if counted:
+        struct.pack_into("<II", page, 0x400, written, max(written - RING, 0))
+    constants = bytearray(PAGE)
+    if decoy:  # read-only data before the pointer that looks like other counters
+        struct.pack_into("<II", constants, 0x100, written + 77, max(written + 77 - RING, 0))
+    run = Run(Vaddr(COUNTERS - PAGE), Maddr(0x10_0000), 2 * PAGE)
+    memory = PhysicalMemory(Pages({0x100: bytes(constants), 0x101: bytes(page)}))
+    ring = Ring(Vaddr(COUNTERS), Maddr(0), ring_after(history))
+    return read_console(memory, NO_IMAGE._replace(runs=(run,)), ring)
+
+
+LINE = st.builds(
+    lambda who, text: who + text.encode() + b"\n",
+    st.sampled_from([b"(XEN) ", b"(XEN) [2026-11-24 03:46:00] ", b"(d1) "]),
+    st.text("abc 0123:", min_size=20, max_size=60),
+)
+
+
+def oldest_whole_line_first(history: bytes) -> bytes:
+    kept = history[-RING:]
+    return kept if kept.startswith((b"(XEN) ", b"(d")) else kept[kept.find(b"\n") + 1 :]
+
+
+class TestWrappedRing:
+    """The hypervisor's console ring, oldest complete line first."""
+
+    @given(st.lists(LINE, min_size=3, max_size=9), st.integers(0, 400), st.sampled_from([1, 0]))
+    def test_newest_line_is_last_wherever_the_buffer_ends(
+        self, lines: list[bytes], more: int, counted: int
+    ) -> None:
+        few = b"".join(lines)
+        history = b"(XEN) " + b"x" * more + b"\n" + few * (2 * RING // len(few))
+        console = console_after(history, counted=bool(counted), decoy=bool(counted))
+        assert console.wrapped
+        if counted or "could not be told" not in console.basis:
+            assert console.text == oldest_whole_line_first(history)
+
+    @pytest.mark.parametrize("split", range(1, 6))
+    @pytest.mark.parametrize("counted", [True, False])
+    def test_prefix_across_the_buffers_end(self, split: int, *, counted: bool) -> None:
+        lines = [b"(XEN) %05d %s\n" % (number, b"y" * 54) for number in range(400)]
+        first = (RING - split - 300 * len(lines[0])) % RING
+        history = b"(XEN) ".ljust(first - 1, b"z") + b"\n" + b"".join(lines)
+        at = first + 300 * len(lines[0])
+        assert (history[at : at + 6], at % RING) == (b"(XEN) ", RING - split)
+        console = console_after(history, counted=counted)
+        assert console.text == oldest_whole_line_first(history)
+
+    def test_newest_line_that_ends_where_an_old_one_starts(self) -> None:
+        history = b"".join(b"(XEN) %05d %s\n" % (number, b"y" * 51) for number in range(600))
+        assert RING % 64 == 0
+        assert console_after(history, counted=True).text == history[-RING:]
+        assert "could not be told" in console_after(history, counted=False).basis

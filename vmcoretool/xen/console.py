@@ -40,6 +40,7 @@ _BESIDE: Final = (-8, 8, -4)
 _PREFIX: Final = b"(XEN) "
 _OWN: Final = (_PREFIX, b"(d")
 _TEXT: Final = frozenset(b"\t\n\r\x1b" + bytes(range(0x20, 0x7F)))
+_LONGEST: Final = max(map(len, _OWN))
 _CLEARED: Final = 64
 _FEW_LINES: Final = 4
 _NEW_BASE: Final = b"New Xen image base address: 0x"
@@ -131,12 +132,17 @@ def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
     cleared = nul >= 0 and not data[nul : nul + _CLEARED].strip(b"\0")
     if cleared and data.startswith(_OWN, data.rfind(b"\n", 0, max(nul - 1, 0)) + 1, nul):
         return Console(data[:nul], wrapped=False, basis="the rest of the ring was never written")
-    ends = [at for at in _line_ends(data) if data[at % size :][: len(_PREFIX)] != _PREFIX]
     printable = nul < 0
+    # in a full ring, a line or its prefix may lie across the buffer's end
+    ahead = data + data[:_LONGEST] if printable else data
+    every = list(_line_ends(data, round_again=printable))
+    ends = [at for at in every if not ahead.startswith(_OWN, at % size)]
     if printable and len(ends) == 1:
         basis = "the ring is full, and one line in it is cut by another's end"
         return _turned(data, ends[0] % size, basis)
-    count = _bytes_written(memory, image, size, set(ends))
+    # no line is cut where the newest one ends just where an old one starts
+    wanted = {*ends, nul} if nul >= 0 else set(ends or every)
+    count = _bytes_written(memory, image, ring, wanted)
     if count is not None:
         basis = f"conringp says that {count} bytes were written"
         return (
@@ -178,23 +184,29 @@ def console_by_symbols(space: XenSpace, symbols: Mapping[str, Vaddr]) -> Console
 
 def _turned(data: bytes, end: int, basis: str) -> Console:
     text = data[end:] + data[:end]
-    return Console(text[text.find(b"\n") + 1 :], wrapped=True, basis=basis)
+    # the oldest line is whole only where the newest one ended just at its start
+    first = 0 if text.startswith(_OWN) else text.find(b"\n") + 1
+    return Console(text[first:], wrapped=True, basis=basis)
 
 
-def _line_ends(data: bytes) -> Iterator[int]:
+def _line_ends(data: bytes, *, round_again: bool) -> Iterator[int]:
     # Where a line of Xen's own or of a guest's console ends; the newest text ends at one of them.
+    turn = data.rfind(b"\n") + 1 if round_again else 0
+    text = data[turn:] + data[:turn]
     start = 0
-    while (end := data.find(b"\n", start)) >= 0:
-        if data.startswith(_OWN, start):
-            yield end + 1
+    while (end := text.find(b"\n", start)) >= 0:
+        if text.startswith(_OWN, start):
+            at = end + 1 + turn
+            yield at if at <= len(data) else at - len(data)
         start = end + 1
 
 
-def _bytes_written(memory: PhysicalMemory, image: Image, size: int, ends: set[int]) -> int | None:
-    # conringp and, behind it, conringc: what was read of it, at most the ring's size behind.
-    found: set[int] = set()
+def _bytes_written(memory: PhysicalMemory, image: Image, ring: Ring, ends: set[int]) -> int | None:
+    # conringp and, behind it, conringc: what was read of it, at most the ring's size behind.  They
+    # are variables without a first value, which lie behind those with one, as conring is.
+    size, found = len(ring.data), set[int]()
     for run in image.runs:
-        at = 0
+        at = max(ring.pointer - run.vaddr, 0) & -PAGE_SIZE if ring.pointer is not None else 0
         while at < run.size:
             block = memory.read_some(run.maddr + at, min(MIB, run.size - at))
             found.update(_counters(block, size, ends))
