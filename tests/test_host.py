@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from tests.builders import variants
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
+from vmcoretool.errors import TranslationFault
 from vmcoretool.inspection import find_host, inspect_vmcore
 from vmcoretool.linux.kernel import find_kernel
 from vmcoretool.linux.printk import log_lines
@@ -26,11 +28,13 @@ from vmcoretool.memory import PhysicalMemory
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import parse_vmcoreinfo
 from vmcoretool.paging.x86_64 import Run
+from vmcoretool.printable import log_line
 from vmcoretool.signature import normalised
 from vmcoretool.vmcore import read_vmcore
 from vmcoretool.xen.console import Console, Ring, find_ring, read_console
 from vmcoretool.xen.crash_text import read_crash_text
 from vmcoretool.xen.domains import SharedInfo, parse_shared_info
+from vmcoretool.xen.frame_table import FrameTable
 from vmcoretool.xen.image import Image
 from vmcoretool.xen.layouts import LAYOUTS
 from vmcoretool.xen.p2m import kinds_of, to_mfn
@@ -840,3 +844,37 @@ class TestWrappedRing:
         assert RING % 64 == 0
         assert console_after(history, counted=True).text == history[-RING:]
         assert "could not be told" in console_after(history, counted=False).basis
+
+
+def test_holes_of_the_machine_are_not_missing_from_the_count() -> None:
+    # a frame table of 32-byte entries whose second page is not mapped, and whose third is not there
+    class Space:
+        def read(self, vaddr: int, size: int) -> bytes:
+            page = vaddr >> 12
+            if page == 1:
+                raise TranslationFault(
+                    Vaddr(vaddr), level=1, table=Maddr(0), index=0, entry=0, reason="not present"
+                )
+            if page == 2 or (vaddr + size - 1) >> 12 != page:
+                raise MemoryFault(Maddr(vaddr))
+            return bytes(size)
+
+    table = FrameTable(Space(), 0, 32, 0)  # type: ignore[arg-type]
+    each = PAGE // 32
+    assert table.count(2 * each) == ({}, 0)
+    assert table.count(3 * each) == ({}, each)
+
+
+def test_frames_beyond_the_limit_were_not_counted() -> None:
+    class Space:
+        def read(self, vaddr: int, size: int) -> bytes:
+            return bytes(size)
+
+    table = FrameTable(Space(), 0, 256, 0)  # type: ignore[arg-type]
+    frame_table_limit = 1 << 12
+    with patch("vmcoretool.xen.frame_table.MAX_COUNTED", frame_table_limit):
+        assert table.count(frame_table_limit + 1000) == ({}, 1000)
+
+
+def test_tabs_of_a_log_are_tabs() -> None:
+    assert log_line(b"rcu: \tRCU\x1b[2J") == "rcu: \tRCU\\x1b[2J"

@@ -19,6 +19,11 @@ def printable(raw: bytes | str) -> str:
     )
 
 
+def log_line(raw: bytes) -> str:
+    """A line of a log for people: as :func:`printable`, with its tabs."""
+    return "\t".join(map(printable, raw.split(b"\t")))
+
+
 def _escape(char: str) -> str:
     # surrogateescape'd file-name bytes show as the byte they stand for
     code = ord(char)

@@ -9,7 +9,7 @@ import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
-from vmcoretool.printable import printable
+from vmcoretool.printable import log_line, printable
 
 if TYPE_CHECKING:
     from vmcoretool.cli.options import Request
@@ -35,17 +35,17 @@ def command(
         if console is None:
             complain(f"{printable(request.vmcore[0])}: no console ring was found in the dump")
             return 1
-        lines = [printable(line) for line in console.lines]
         if as_json:
             import json  # noqa: PLC0415 - only then
 
+            lines = [printable(line) for line in console.lines]
             row = {"wrapped": console.wrapped, "basis": console.basis, "lines": lines}
             emit(json.dumps(row))
         elif raw:
             sys.stdout.flush()
             sys.stdout.buffer.write(console.text)
         else:
-            emit("\n".join(lines))
+            emit("\n".join(map(log_line, console.lines)))
         if console.wrapped:
             complain(f"older lines are lost: {console.basis}")
         return 0

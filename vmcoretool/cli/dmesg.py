@@ -9,7 +9,7 @@ import click
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.errors import LogError
-from vmcoretool.printable import printable
+from vmcoretool.printable import log_line, printable
 
 if TYPE_CHECKING:
     from vmcoretool.cli.options import Request
@@ -38,9 +38,9 @@ def command(
         if as_json:
             import json  # noqa: PLC0415 - only then
 
-            emit(json.dumps(lines))
+            emit(json.dumps([printable(line) for line in lines]))
         else:
-            emit("\n".join(lines))
+            emit("\n".join(map(log_line, lines)))
         return 0
 
     return ask_host(request, answer)
@@ -52,7 +52,7 @@ _WHY: Final = {
 }
 
 
-def _lines(host: Host, number: int) -> list[str]:
+def _lines(host: Host, number: int) -> tuple[bytes, ...]:
     domain = host.domain(number)
     if domain is None:
         known = ", ".join(str(one.id) for one in host.domains) or "none"
@@ -74,4 +74,4 @@ def _lines(host: Host, number: int) -> list[str]:
                 f"{_WHY[number == 0]}"
             )
         info = chosen.info
-    return [printable(line) for line in host.kernel_log(domain, info)]
+    return host.kernel_log(domain, info)

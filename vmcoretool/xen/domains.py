@@ -98,6 +98,9 @@ class Domain(NamedTuple):
         return Mfn(shared.frame_list_list)
 
 
+_EMPTY: Final = "the list is empty: no domain was created yet, or its head is damaged"
+
+
 class DomainList(NamedTuple):
     """The domains in the list's order, and why it ended early, or ""."""
 
@@ -147,7 +150,7 @@ def find_domains(space: XenSpace, info: VmcoreInfo, frames: FrameTable | None) -
             pointer = int.from_bytes(raw[next_at : next_at + 8], "little")
     except MemoryFault as error:
         trouble = str(error)
-    return DomainList(tuple(found), trouble)
+    return DomainList(tuple(found), trouble or _EMPTY * (not found))
 
 
 def _is_pointer(value: int) -> bool:

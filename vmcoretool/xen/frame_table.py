@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Maddr
-from vmcoretool.errors import MemoryFault
+from vmcoretool.errors import MemoryFault, TranslationFault
 from vmcoretool.xen.space import PAGE
 
 if TYPE_CHECKING:
@@ -88,17 +88,19 @@ class FrameTable:
         """Who owns how many of the first ``frames`` pages, as far as the table is here.
 
         Returns:
-            Domain ids with their pages, and of how many frames the entries are not in the dump.
+            Domain ids with their pages, and of how many frames the entries were not looked at: they
+            are not in the dump, or beyond MAX_COUNTED.  Where the machine has no memory the table
+            has holes, and nothing is missing.
 
         Raises:
             MemoryFault: the table's first page is not in the dump.
         """
         counts: Counter[int] = Counter()
-        missing = 0
+        missing = max(frames - MAX_COUNTED, 0)
         self._entries(0, 1)
         step = MIB // self._size
         for first in range(0, min(frames, MAX_COUNTED), step):
-            count = min(step, frames - first)
+            count = min(step, min(frames, MAX_COUNTED) - first)
             try:
                 counts.update(self._entries(first, count))
             except MemoryFault:
@@ -107,6 +109,8 @@ class FrameTable:
                     some = min(few, first + count - at)
                     try:
                         counts.update(self._entries(at, some))
+                    except TranslationFault as error:
+                        missing += 0 if error.entry is not None else some
                     except MemoryFault:
                         missing += some
         owned = {domain: counts[key] for key, domain in self._owners.items() if counts.get(key)}
