@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import variants
-from tests.support import ROOT, XEN_SAMPLES, BytesSource, truth
+from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
 from vmcoretool.errors import TranslationFault
@@ -878,3 +878,19 @@ def test_frames_beyond_the_limit_were_not_counted() -> None:
 
 def test_tabs_of_a_log_are_tabs() -> None:
     assert log_line(b"rcu: \tRCU\x1b[2J") == "rcu: \tRCU\\x1b[2J"
+
+
+def test_virtual_cpu_that_was_damaged_is_missed(tmp_path: Path) -> None:
+    data = bytearray((SAMPLES / "xen-4.17-dom0-panic/vmcore").read_bytes())
+    _, host = find_host(open_bytes(bytes(data)))
+    (dom0,) = host.domains
+    assert (dom0.max_vcpus, len(dom0.vcpus)) == (2, 2)
+    assert host.space is not None
+    page = host.space.read(dom0.vcpus[1].vaddr, 64)
+    at = data.index(page)
+    data[at : at + 64] = bytes(64)
+    damaged = tmp_path / "vmcore"
+    damaged.write_bytes(data)
+    done = run("domains", damaged)
+    assert done.returncode == 1
+    assert "domain 0: 1 of its 2 virtual CPUs were found" in done.stderr

@@ -85,6 +85,9 @@ def _troubles(host: Host) -> Iterator[str]:
     for domain in host.domains:
         if domain.type == "unknown":
             yield f"domain {domain.id}: its type and memory are unknown: {domain.basis}"
+        known = len(domain.vcpus)
+        if domain.max_vcpus and 0 < known < domain.max_vcpus:
+            yield f"domain {domain.id}: {known} of its {domain.max_vcpus} virtual CPUs were found"
         trouble = host.p2m_trouble(domain)
         if trouble:
             yield f"domain {domain.id}: its p2m tree is damaged: {trouble}"

@@ -80,6 +80,7 @@ class Domain(NamedTuple):
         shared_info: of its shared info page, or None where none was found.
         vcpus: the virtual CPUs that were found.
         basis: how the type was told.
+        max_vcpus: how many it has, or None where struct domain has that elsewhere (before 4.8).
     """
 
     id: int
@@ -88,6 +89,7 @@ class Domain(NamedTuple):
     shared_info: SharedInfo | None
     vcpus: tuple[Vcpu, ...]
     basis: str
+    max_vcpus: int | None = None
 
     @property
     def p2m_mfn(self) -> Mfn | None:
@@ -146,7 +148,8 @@ def find_domains(space: XenSpace, info: VmcoreInfo, frames: FrameTable | None) -
                 break
             if frames:
                 frames.know(pointer, domain_id)
-            found.append(_domain(space, pointer, domain_id, raw, frames))
+            domain = _domain(space, pointer, domain_id, raw, frames)
+            found.append(domain._replace(max_vcpus=_max_vcpus(raw, id_at)))
             pointer = int.from_bytes(raw[next_at : next_at + 8], "little")
     except MemoryFault as error:
         trouble = str(error)
@@ -169,6 +172,12 @@ def _domain(
         return Domain(domain_id, vaddr, "pv", shared, vcpus, basis)
     basis = f"its shared info page {shared.maddr:#x} describes no p2m list"
     return Domain(domain_id, vaddr, "hvm", shared, vcpus, basis)
+
+
+def _max_vcpus(raw: bytes, id_at: int) -> int | None:
+    # struct domain has begun with domain_id, max_vcpus since 4.8; before, that word was padding
+    count = int.from_bytes(raw[4:8], "little")
+    return count if id_at == 0 and 0 < count <= MAX_VCPUS else None
 
 
 def _shared_infos(
