@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import variants
+from tests.builders import notes, variants
+from tests.builders.xen_host import L2_WINDOW, XenHost
 from tests.support import ELF_SAMPLES, XEN_SAMPLES, inspect_bytes, open_bytes, true_base, truth
 from vmcoretool import VmcoreError
 from vmcoretool.addresses import Maddr
@@ -164,3 +165,16 @@ def test_damaged_tables_prove_no_wrong_address(  # noqa: PLR0917 - the damage
     verdict = inspect_bytes(notes(bytes(data))).verdict
     if verdict.xen_phys_start is not None:
         assert f"{verdict.xen_phys_start:#x}" == truth(sample)["xen_phys_start"]
+
+
+def test_cpus_in_a_livepatch_are_no_damage() -> None:
+    # livepatches and stubs lie in the image's window, behind the image, anywhere in memory
+    host = XenHost()
+    patch = host.virt_start + 0xC00000
+    host.entry(host.base + L2_WINDOW, 6, 0x3000063)
+    host.entry(0x3000000, 0, 0x3123063)
+    blob = notes.prstatus(patch + 0x10, host.directmap + 0x5000000) + notes.crash_regs(host.root)
+    verdict = inspect_bytes(host.build(blob)).verdict
+    assert (verdict.status, verdict.xen_phys_start) == ("verified", host.base)
+    away = notes.prstatus(host.virt_start + 0x3FF00010) + notes.crash_regs(host.root)
+    assert inspect_bytes(host.build(away)).verdict.status == "unknown"

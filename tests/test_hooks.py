@@ -546,6 +546,40 @@ def test_line_merged_by_hand_is_installed(tmp_path: Path) -> None:
     assert path.read_text() == merged
 
 
+CAPTURE = systems.CAPTURE
+SUSE = (
+    f"KDUMP_POSTSCRIPT='/bin/y; {CAPTURE} \"$DIR\"'\n"
+    f'KDUMP_REQUIRED_PROGRAMS="/bin/y {CAPTURE} /usr/bin/dd"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "text", "status"),
+    [
+        ("rhel", "etc/kdump.conf", "extra_bins /usr/bin/od /usr/bin/lspci /usr/bin/dd\n", 0),
+        ("rhel", "etc/kdump.conf", "extra_bins /usr/bin/ddrescue /usr/bin/odd\n", 1),
+        ("rhel", "etc/kdump.conf", "extra_bins /bin/x # /usr/bin/dd /usr/bin/od\n", 1),
+        ("suse", "etc/sysconfig/kdump", SUSE, 0),
+        ("suse", "etc/sysconfig/kdump", f'KDUMP_TRANSFER="scp"\n{SUSE}', 0),
+        ("suse", "etc/sysconfig/kdump", SUSE.partition("\n")[0] + "\n", 1),
+        ("suse", "etc/sysconfig/kdump", f'KDUMP_POSTSCRIPT="/bin/y" # not {CAPTURE}\n', 1),
+        ("xcp-ng", "etc/sysconfig/kdump", f"XCA=/root/mine # {CAPTURE}\n", 1),
+    ],
+)
+def test_what_was_merged_by_hand_is_told(
+    tmp_path: Path, system: str, name: str, text: str, status: int
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    words = ("--system", system, "--root", str(tmp_path))
+    assert tool("hook", "install", *words).returncode == status
+    assert tool("hook", "status", *words).returncode == status
+    done = tool("hook", "uninstall", *words)
+    assert path.read_text() == text
+    assert (b"take out by hand" in done.stderr) == (status == 0)
+
+
 def test_directory_of_the_installed_unit_is_kept(tmp_path: Path) -> None:
     words = ("--system", "debian", "--root", str(tmp_path))
     assert tool("hook", "install", *words, "--directory", "/srv/50% full").returncode == 0

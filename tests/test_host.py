@@ -19,6 +19,7 @@ from tests.builders import variants
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
+from vmcoretool.cli import run as run_here
 from vmcoretool.errors import TranslationFault
 from vmcoretool.inspection import find_host, inspect_vmcore
 from vmcoretool.linux.kernel import find_kernel
@@ -865,15 +866,11 @@ def test_holes_of_the_machine_are_not_missing_from_the_count() -> None:
     assert table.count(3 * each) == ({}, each)
 
 
-def test_frames_beyond_the_limit_were_not_counted() -> None:
-    class Space:
-        def read(self, vaddr: int, size: int) -> bytes:
-            return bytes(size)
-
-    table = FrameTable(Space(), 0, 256, 0)  # type: ignore[arg-type]
-    frame_table_limit = 1 << 12
-    with patch("vmcoretool.xen.frame_table.MAX_COUNTED", frame_table_limit):
-        assert table.count(frame_table_limit + 1000) == ({}, 1000)
+def test_frames_beyond_the_limit_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with patch("vmcoretool.cli.domains.MAX_COUNTED", 1 << 17):
+        code = run_here(["domains", str(SAMPLES / "xen-4.17-pv-and-pvh/vmcore")])
+    assert code in (0, 1)
+    assert "only the first" in capsys.readouterr().err
 
 
 def test_tabs_of_a_log_are_tabs() -> None:
@@ -894,3 +891,47 @@ def test_virtual_cpu_that_was_damaged_is_missed(tmp_path: Path) -> None:
     done = run("domains", damaged)
     assert done.returncode == 1
     assert "domain 0: 1 of its 2 virtual CPUs were found" in done.stderr
+
+
+def test_banner_that_a_piece_cuts_is_whole() -> None:
+    banner = b"Linux version 6.1.0-1-amd64 (builder@host) #1 SMP\n"
+    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0" + b"\x11" * 20
+    xen = b"\x04\0\0\0\x08\0\0\0\x02\0\0\0Xen\0" + bytes(8)
+    size = 1 << 20
+    image = bytearray(size)
+    border = size // 2
+    image[border - 30 : border - 30 + len(banner)] = banner
+    image[border + 600 : border + 600 + len(note + xen)] = note + xen
+    root, pages = kernel_tables(0x100, b"")
+    table = bytearray(PAGE)
+    for at in range(size // PAGE):
+        struct.pack_into("<Q", table, 8 * at, 0x200 + at << 12 | 1 | 1 << 63)
+        pages[0x200 + at] = bytes(image[at * PAGE : (at + 1) * PAGE])
+    pages[0x103] = bytes(table)
+
+    class Runs(Pages):
+        def read_at(self, maddr: int, size: int) -> bytes:
+            return b"".join(
+                self.pages.get(frame, b"") for frame in range(maddr // PAGE, (maddr + size) // PAGE)
+            ) or super().read_at(maddr, size)
+
+    found = find_kernel(PhysicalMemory(Runs(pages)), Maddr(root))
+    assert found is not None
+    assert found.banner == banner.decode().strip()
+    assert found.build_id == "11" * 20
+
+
+def test_word_in_brackets_is_no_guests_line() -> None:
+    lines = [b"(XEN) Xen version 4.17 %05d (debian-kernel@x) debug=n\n" % n for n in range(500)]
+    history = b"".join(lines)
+    cut = history[-RING:]
+    start = cut.find(b"(debian")
+    console = console_after(history + b"(XEN) " + b"z" * (start - 7) + b"\n", counted=True)
+    assert console.lines[0].startswith(b"(XEN) ")
+
+
+def test_decimal_with_a_leading_zero_in_readelfs_text() -> None:
+    text = (SAMPLES / "readelf-text/vmcore").read_bytes()
+    changed = text.replace(b"0x00000150", b"0000000336")
+    assert changed != text
+    open_bytes(changed)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.builders import notes
 from tests.builders.kdump import BLOCK, Kdump
@@ -21,6 +24,11 @@ from vmcoretool import (
     open_vmcore,
 )
 from vmcoretool.vmcore import group_parts, read_vmcore
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from vmcoretool.memory import PageReader
 
 RANDOM = random.Random(7)
 PAGES = {
@@ -340,3 +348,60 @@ def test_hostile_sub_header(field: int) -> None:
             inspect_bytes(bytes(damaged))
         except VmcoreError as error:
             assert "\n" not in str(error)
+
+
+RUN = {
+    frame: bytes([frame]) * BLOCK if frame % 3 else RANDOM.randbytes(BLOCK) for frame in range(16)
+}
+DAMAGED = st.tuples(
+    st.integers(0, 15),  # whose descriptor
+    st.one_of(st.just(0), st.integers(0, 15), st.integers(-4096, 1 << 20), st.just(1 << 63)),
+    st.sampled_from([0, 1, 77, BLOCK - 1, BLOCK, BLOCK + 1, 1 << 31]),
+    st.sampled_from([0, 1, 2, 4, 0x20, 0x40, 0x100]),
+)
+
+
+class TestRuns:
+    """Excluded, absent and unreadable pages told apart, whatever was read before."""
+
+    @given(st.lists(DAMAGED, max_size=4), st.sampled_from([0, 1]), st.randoms())
+    def test_a_run_is_its_pages(
+        self, damage: list[tuple[int, int, int, int]], codec: int, random: Random
+    ) -> None:
+        data = bytearray(Kdump(RUN, codec=codec).build())
+        table = data.index(struct.pack("<QII", *first_descriptor(data, codec)))
+        places = [struct.unpack_from("<Q", data, table + 24 * at)[0] for at in range(16)]
+        for frame, offset, size, flags in damage:
+            at = places[offset] if 0 < offset < 16 else offset & (1 << 64) - 1
+            struct.pack_into("<QII", data, table + 24 * frame, at, size, flags)
+
+        def read(reader: PageReader, frame: int, count: int) -> bytes | str:
+            try:
+                return reader.read_at(frame * BLOCK, count * BLOCK)
+            except MemoryFault as error:
+                return error.reason
+
+        def fresh() -> PageReader:
+            return open_bytes(bytes(data)).memory.pages
+
+        alone = [read(fresh(), frame, 1) for frame in range(16)]
+        used = fresh()
+        order = list(range(16))
+        random.shuffle(order)
+        assert {frame: read(used, frame, 1) for frame in order} == dict(enumerate(alone))
+        first = random.randrange(16)
+        expected = b""
+        for page in alone[first:]:
+            if isinstance(page, str):
+                break
+            expected += page
+        assert read(used, first, 256) == (expected or alone[first])
+        assert read(fresh(), first, 256) == (expected or alone[first])
+
+
+def first_descriptor(data: bytes | bytearray, codec: int) -> tuple[int, int, int]:
+    """Offset, size and flags of frame 0's page, which the builder puts behind the table."""
+    at = BLOCK * 4 + 24 * 16
+    size, flags = struct.unpack_from("<II", data, BLOCK * 4 + 8)
+    assert flags in (0, codec)
+    return at, size, flags

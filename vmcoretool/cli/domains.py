@@ -11,6 +11,7 @@ from vmcoretool.cli.output import complain, emit
 from vmcoretool.errors import MemoryFault
 from vmcoretool.printable import printable
 from vmcoretool.render.json import domain_object
+from vmcoretool.xen.frame_table import MAX_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from vmcoretool.host import Host
     from vmcoretool.xen.domains import Domain
 
-_MIB_SHIFT: Final = 8
+_MIB_SHIFT: Final = 8  # pages in a MiB, and in a GiB
+_GIB_SHIFT: Final = 18
 
 
 @click.command("domains")
@@ -74,11 +76,15 @@ def _pages(host: Host) -> tuple[dict[int, int], str]:
     if not host.domains or host.frames is None:
         return {}, "no frame table was found" if host.domains else ""
     ends = [extent.end for extent in host.memory.pages.extents()]
+    frames = max(ends, default=0) >> 12
     try:
-        counts, missing = host.frames.count(max(ends, default=0) >> 12)
+        counts, missing = host.frames.count(frames)
     except MemoryFault as error:
         return {}, f"the frame table is not in the dump ({error})"
-    return counts, f"the entries of {missing} frames are not in the dump" * bool(missing)
+    doubts = [f"the entries of {missing} frames are not in the dump"] if missing else []
+    if frames > MAX_COUNTED:
+        doubts.append(f"only the first {MAX_COUNTED >> _GIB_SHIFT} GiB of memory were looked at")
+    return counts, "; ".join(doubts)
 
 
 def _troubles(host: Host) -> Iterator[str]:

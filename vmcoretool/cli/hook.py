@@ -90,6 +90,8 @@ def uninstall_command(system: str, root: str, directory: str | None) -> int:
     removed = uninstall(steps)
     for step in steps:
         emit(f"{printable(step.path)}: {'removed' if step in removed else _state(step)}")
+        if step.state == "installed" and step.why:
+            complain(f"{printable(step.path)}: take out by hand what was added by hand")
     if removed:
         _say_what_next(plan, root)
     return 0

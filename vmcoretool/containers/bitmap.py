@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class PageBitmap:
     Ranks (how many set bits lie below a frame) are counted as far as they are asked for.
     """
 
-    __slots__ = ("_bits", "_ranks", "frames")
+    __slots__ = ("_bits", "_counting", "_ranks", "frames")
 
     def __init__(self, bits: bytes, frames: int) -> None:
         self.frames = min(frames, 8 * len(bits))
@@ -30,6 +31,7 @@ class PageBitmap:
             bits = bits[:-1] + bytes([bits[-1] & (1 << self.frames % 8) - 1])
         self._bits = bits
         self._ranks = array("Q", [0])
+        self._counting = Lock()
 
     def __contains__(self, frame: int) -> bool:
         return 0 <= frame < self.frames and bool(self._bits[frame >> 3] >> (frame & 7) & 1)
@@ -38,9 +40,11 @@ class PageBitmap:
         """How many set bits lie below ``frame``."""
         block, rest = divmod(min(frame, self.frames), 8 * _RANK_BYTES)
         ranks, bits = self._ranks, self._bits
-        while len(ranks) <= block:
-            start = (len(ranks) - 1) * _RANK_BYTES
-            ranks.append(ranks[-1] + _ones(bits[start : start + _RANK_BYTES]))
+        if len(ranks) <= block:
+            with self._counting:  # two threads must not both append one block
+                while len(ranks) <= block:
+                    start = (len(ranks) - 1) * _RANK_BYTES
+                    ranks.append(ranks[-1] + _ones(bits[start : start + _RANK_BYTES]))
         start = block * _RANK_BYTES
         whole, odd = divmod(rest, 8)
         count = ranks[block] + _ones(bits[start : start + whole])

@@ -59,7 +59,7 @@ class KdumpPages:
         self._size = header.block_size
         self._unpack = struct.Struct(("<" if header.order == "little" else ">") + "QIIQ")
         self._codecs: dict[int, Callable[[bytes, int], bytes]] = {}
-        self._last: tuple[int, int, bytes] = (-1, -1, b"")  # part's source, offset, page
+        self._last: tuple[tuple[int, ...], bytes] = ((), b"")  # source, offset, size, flags; page
         self._table: tuple[int, int, bytes] = (
             -1,
             0,
@@ -160,7 +160,7 @@ class KdumpPages:
         pages: list[bytes] = []
         for offset, size, flags, _ in rows:
             at = offset - start
-            if at >= 0 and 0 < size <= self._size and at + size <= len(data):
+            if offset and at >= 0 and 0 < size <= self._size and at + size <= len(data):
                 page = self._unpacked(data[at : at + size], flags)
             else:
                 page = None  # the shared page of zeros lies elsewhere
@@ -194,7 +194,7 @@ class KdumpPages:
 
     def _is_plain(self, rows: list[tuple[int, ...]], start: int, size: int) -> bool:
         # Whether the data is the pages themselves, one behind the other.
-        if not rows or rows[0][2] & 0xFF or size != len(rows) * self._size:
+        if not start or rows[0][2] & 0xFF or size != len(rows) * self._size:
             return False
         places = range(start, start + size, self._size)
         return all(
@@ -218,11 +218,12 @@ class KdumpPages:
     def _page(self, part: Part, pfn: int) -> bytes:
         index = self.dumped.rank(pfn) - part.first_rank
         offset, size, flags, _ = self._descriptor(part, pfn, index)
-        last = self._last  # read once: another thread may replace it
-        if (id(part.source), offset) == last[:2]:  # the shared page of zeros
-            return last[2]
         if offset == 0:
             raise self._fault(pfn, "was lost: the dump was not written to its end")
+        last = self._last  # read once: another thread may replace it
+        key = (id(part.source), offset, size, flags)
+        if key == last[0]:  # the shared page of zeros
+            return last[1]
         if not 0 < size <= self._size:
             raise self._fault(pfn, f"{_NOT_A_PAGE}: its descriptor says {size} bytes")
         data = self._read(part, pfn, offset, size)
@@ -232,7 +233,7 @@ class KdumpPages:
             page = data
         else:
             raise self._fault(pfn, f"{_NOT_A_PAGE}: {size} uncompressed bytes")
-        self._last = (id(part.source), offset, page)
+        self._last = (key, page)
         return page
 
     def _decompress(self, pfn: int, flags: int, data: bytes) -> bytes:

@@ -68,10 +68,14 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     )
 
 
+def _number(text: bytes) -> int:
+    return int(text, 16 if text.startswith(b"0x") else 10)
+
+
 def _notes(text: bytes) -> Iterator[Note]:
     lines = list(_LINE.finditer(text))
     for at, line in enumerate(lines):
-        size = int(line[2], 0)
+        size = _number(line[2])
         end = lines[at + 1].start() if at + 1 < len(lines) else len(text)
         kind = _kind(line[3])
         if kind is None:
@@ -98,7 +102,7 @@ def _kind(words: bytes) -> int | None:
 def _sizes(text: bytes) -> Iterator[tuple[bytes, int]]:
     for line in _LINE.finditer(text):
         if line[1] == b"CORE":
-            yield line[1], int(line[2], 0)
+            yield line[1], _number(line[2])
 
 
 FORMAT: Final = Format(

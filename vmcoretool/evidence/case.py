@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
+from vmcoretool.errors import TranslationFault
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
-from vmcoretool.paging.x86_64 import frame
+from vmcoretool.paging.x86_64 import frame, walk
 from vmcoretool.xen.build_id import find_build_id
 from vmcoretool.xen.console import Ring, find_ring
 from vmcoretool.xen.idle_table import (
@@ -175,7 +176,17 @@ class Case:
         start = image.layout.virt_start
         rips = [cpu.registers.get("rip", 0) for cpu in self.vmcore.cpus]
         inside = [rip for rip in rips if start <= rip < start + WINDOW_SIZE]
-        if not inside or any(image.maddr_of(rip) is not None for rip in inside):
+        for rip in inside:
+            try:
+                at = walk(self.vmcore.memory, image.root, Vaddr(rip)).maddr
+            except TranslationFault as error:
+                if error.entry is None:
+                    return ""  # the table that would tell is not in the dump
+                continue
+            # in the image; or elsewhere, as livepatches and stubs are
+            if at - (rip - start) == image.base or (at - (rip - start)) % BASE_ALIGNMENT:
+                return ""
+        if not inside:
             return ""
         return (
             f"its tables show an image at {image.base:#x}, but the CPUs ran at {inside[0]:#x}, "

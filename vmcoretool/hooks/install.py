@@ -136,7 +136,8 @@ def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
     taken = re.search(f"(?:{change.taken}).*$", rest, re.MULTILINE)
     if taken:
         line = taken[0].strip()
-        if all(word in line for word in change.merged):
+        found_by_hand = [re.search(one, rest, re.MULTILINE) for one in change.merged]
+        if found_by_hand and all(found_by_hand):
             return Step(change, path, "installed", f"by hand: {line}")
         return Step(change, path, "refused", f"it is set already: {line}", change.merge)
     return Step(change, path, "changed" if found else "absent")

@@ -40,7 +40,7 @@ class PutLines(NamedTuple):
         lines: what is added.
         taken: what in it says that the setting is in use already.
         merge: how the line that is there is made to do both.
-        merged: words by which a line shows that this was done.
+        merged: lines by which the file shows that this was done; none: it does not show.
     """
 
     path: str
@@ -88,7 +88,8 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
         # kdump refuses a configuration that has the option twice
         merge = f"add to the end of its extra_bins line, which must stay one line: {_TOOLS}"
         lines: tuple[str, ...] = (f"extra_bins {_TOOLS}",)
-        done = tuple(_TOOLS.split())
+        words = "".join(rf"(?=[^#\n]*\s{tool}(?!\S))" for tool in _TOOLS.split())
+        done: tuple[str, ...] = (rf"^\s*extra_bins{words}",)
         bins = PutLines("/etc/kdump.conf", lines, r"^\s*extra_bins\s", merge, done)
         told: tuple[str, ...] = (reload_units, "kdumpctl rebuild", "kdumpctl restart")
         return Plan(system, (hook, bins, *after), told)
@@ -100,16 +101,20 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
         )
         taken = r"^\s*KDUMP_(?:POSTSCRIPT|TRANSFER)=[\"']?[^\"'\s]"
         merge = (
-            "have what its KDUMP_POSTSCRIPT (or KDUMP_TRANSFER) runs run this afterwards, too: "
-            f'{CAPTURE} "$DIR"; and add to its KDUMP_REQUIRED_PROGRAMS: {CAPTURE} {_TOOLS}'
+            "add to its KDUMP_POSTSCRIPT (with KDUMP_TRANSFER, to what that runs): "
+            f'; {CAPTURE} "$DIR"; and to its KDUMP_REQUIRED_PROGRAMS: {CAPTURE} {_TOOLS}'
         )
-        settings = PutLines("/etc/sysconfig/kdump", lines, taken, merge, (CAPTURE,))
+        done = tuple(
+            rf"^\s*KDUMP_{name}=[^#\n]*{CAPTURE}(?![\w.])"
+            for name in ("(?:POSTSCRIPT|TRANSFER)", "REQUIRED_PROGRAMS")
+        )
+        settings = PutLines("/etc/sysconfig/kdump", lines, taken, merge, done)
         told = (reload_units, "systemctl restart kdump.service")
         return Plan(system, (capture, settings, *after), told)
     wrapper = PutFile("/usr/lib/vmcoretool/xca", wrapper_script(), 0o755)
     taken = rf"^\s*XCA=(?![\"']?{re.escape(_ANALYSER)}[\"']?\s*$)"
     merge = f"have the program that its XCA names run this first: {CAPTURE} DIR"
-    settings = PutLines("/etc/sysconfig/kdump", (f"XCA={wrapper.path}",), taken, merge, (CAPTURE,))
+    settings = PutLines("/etc/sysconfig/kdump", (f"XCA={wrapper.path}",), taken, merge, ())
     return Plan(system, (capture, wrapper, settings, *after), (reload_units,))
 
 

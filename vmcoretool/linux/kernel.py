@@ -71,7 +71,8 @@ def find_kernel(memory: PhysicalMemory, root: Maddr, like: Iterable[Kernel] = ()
         at = block.find(_MARK)  # much faster than the pattern
         while banner is None and at >= 0:
             line, place = block[at : at + BANNER_SIZE], vaddr + at
-            banner = _BANNER.match(line)
+            # one that the piece cuts is whole in the next
+            banner = _BANNER.match(line) if b"\n" in line or b"\0" in line else None
             at = block.find(_MARK, at + 1)
         if build_id is None:
             found = _build_id(block)

@@ -32,7 +32,7 @@ SIGNATURE: Final = b"makedumpfile".ljust(16, b"\0")
 HEADER_SIZE: Final = 4096
 MAX_SIZE: Final = 1 << 56
 MAX_RECORDS: Final = 1 << 24
-MAX_RUNS: Final = 1 << 19
+MAX_RUNS: Final = 1 << 20
 MAX_OVERLAPPING: Final = 1 << 17
 _RECORD: Final = struct.Struct(">qq")
 
@@ -133,7 +133,7 @@ def _read_records(source: ByteSource, runs: _Runs) -> bool:
         if len(runs) > MAX_RUNS:
             break
         at += size
-    raise _damaged(source, at, "more flattened records than makedumpfile makes of any machine")
+    raise _damaged(source, at, "more flattened records than are read here")
 
 
 def _damaged(source: ByteSource, at: int, message: str) -> FormatError:

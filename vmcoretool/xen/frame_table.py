@@ -88,15 +88,15 @@ class FrameTable:
         """Who owns how many of the first ``frames`` pages, as far as the table is here.
 
         Returns:
-            Domain ids with their pages, and of how many frames the entries were not looked at: they
-            are not in the dump, or beyond MAX_COUNTED.  Where the machine has no memory the table
-            has holes, and nothing is missing.
+            Domain ids with their pages, and of how many of the first MAX_COUNTED frames the entries
+            are not in the dump.  Where the machine has no memory the table has holes, and nothing
+            is missing.
 
         Raises:
             MemoryFault: the table's first page is not in the dump.
         """
         counts: Counter[int] = Counter()
-        missing = max(frames - MAX_COUNTED, 0)
+        missing = 0
         self._entries(0, 1)
         step = MIB // self._size
         for first in range(0, min(frames, MAX_COUNTED), step):
