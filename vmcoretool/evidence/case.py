@@ -6,21 +6,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
-from vmcoretool.errors import TranslationFault
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
-from vmcoretool.paging.x86_64 import frame, walk
+from vmcoretool.paging.x86_64 import frame
 from vmcoretool.xen.build_id import find_build_id
 from vmcoretool.xen.console import Ring, find_ring
+from vmcoretool.xen.contradiction import contradiction
 from vmcoretool.xen.idle_table import (
     NOT_RELOCATED_LIMIT,
     IdleTable,
-    check_idle_table,
     idle_table_at,
     idle_table_of,
 )
 from vmcoretool.xen.image import BASE_ALIGNMENT
-from vmcoretool.xen.layouts import NOT_RELOCATED, WINDOW_SIZE
+from vmcoretool.xen.layouts import NOT_RELOCATED
 from vmcoretool.xen.survey import Root, Survey, survey
 
 if TYPE_CHECKING:
@@ -160,53 +159,16 @@ class Case:
     def objection(self, image: Image) -> str:
         """Why tables that show an image must be damaged, or "".
 
-        Its level 2 entries may have changed places: then the image is as good as any, but at
-        another address by a multiple of what one entry maps, and pgd_l4 with it; or code is not
-        where the CPUs ran.  A damaged pgd_l4 looks the same, so a note that agrees with the tables
-        is believed.
+        A damaged pgd_l4 looks like damaged tables, so a note that agrees with these is believed.
         """
         info = self.vmcore.crash_info
         if not image.layout.relocatable or (info and info.xen_phys_start == image.base):
             return ""
         if image.base not in self._objections:
-            self._objections[image.base] = self._without_code(image) or self._moved(image)
+            rips = [cpu.registers.get("rip", 0) for cpu in self.vmcore.cpus]
+            why = contradiction(self.vmcore.memory, image, rips, self.pgd_l4)
+            self._objections[image.base] = why
         return self._objections[image.base]
-
-    def _without_code(self, image: Image) -> str:
-        start = image.layout.virt_start
-        rips = [cpu.registers.get("rip", 0) for cpu in self.vmcore.cpus]
-        inside = [rip for rip in rips if start <= rip < start + WINDOW_SIZE]
-        for rip in inside:
-            try:
-                at = walk(self.vmcore.memory, image.root, Vaddr(rip)).maddr
-            except TranslationFault as error:
-                if error.entry is None:
-                    return ""  # the table that would tell is not in the dump
-                continue
-            # in the image; or elsewhere, as livepatches and stubs are
-            if at - (rip - start) == image.base or (at - (rip - start)) % BASE_ALIGNMENT:
-                return ""
-        if not inside:
-            return ""
-        return (
-            f"its tables show an image at {image.base:#x}, but the CPUs ran at {inside[0]:#x}, "
-            "which is not in it: the tables are damaged"
-        )
-
-    def _moved(self, image: Image) -> str:
-        memory, pgd_l4 = self.vmcore.memory, self.pgd_l4
-        if pgd_l4 is None:
-            return ""
-        maddr = image.maddr_of(pgd_l4)
-        if maddr is not None and check_idle_table(memory, image.layout, pgd_l4, maddr):
-            return ""
-        idle = idle_table_of(memory, image, None)
-        if idle is None or (idle.vaddr - pgd_l4) % BASE_ALIGNMENT:
-            return ""
-        return (
-            f"its tables show an image at {image.base:#x}, with the idle page table at "
-            f"{idle.vaddr:#x}, but VMCOREINFO_XEN has that at {pgd_l4:#x}: one of them is damaged"
-        )
 
     @property
     def images(self) -> tuple[Image, ...]:
