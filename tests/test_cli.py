@@ -415,3 +415,15 @@ def test_older_python_gets_one_sentence(version: str) -> None:
     assert done.returncode != 0
     assert done.stderr.startswith(b"vmcoretool needs Python 3.10 or newer")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_headers_that_were_cut_off_do_not_say_that_there_is_no_xen(tmp_path: Path) -> None:
+    path = tmp_path / "vmcore"
+    path.write_bytes(SAMPLE.read_bytes()[:1000])
+    for command in ("inspect", "console", "crash"):
+        done = tool(command, path)
+        said = done.stdout + done.stderr
+        assert b"does not tell whose memory it is" in said
+        assert b"bytes of notes" in said
+        assert b"without any trace" not in said
+        assert done.returncode == 6

@@ -8,7 +8,6 @@ written has another name (``vmcore-incomplete``, ``dump-incomplete``).
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -178,8 +177,3 @@ def limit_this_process(cpu_seconds: int, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def busy(error: OSError) -> bool:
-    """Whether an error says that another process works on the directory."""
-    return error.errno in (errno.EWOULDBLOCK, errno.EAGAIN)

@@ -42,7 +42,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
     """
     # imported here: the package itself is imported by every command, which needs none of this
     from vmcoretool.render.json import inspection_object  # noqa: PLC0415
-    from vmcoretool.render.text import KINDS, inspection_text  # noqa: PLC0415
+    from vmcoretool.render.text import inspection_text, whose  # noqa: PLC0415
 
     name = os.fspath(path)
     place = folder if folder is not None else os.path.dirname(os.path.abspath(name))
@@ -51,7 +51,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
         facts = inspection_object(inspection)
         text = inspection_text(inspection) + "\n"
     verdict = inspection.verdict
-    said = KINDS[inspection.kind]
+    said = whose(inspection.kind, inspection.vmcore)
     if inspection.kind == "xen-host":
         version = inspection.xen.version if inspection.xen else None
         start = "unknown" if verdict.xen_phys_start is None else f"{verdict.xen_phys_start:#x}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vmcoretool.host import Host
     from vmcoretool.xen.domains import Domain
 
-_MIB_SHIFT: Final = 8  # pages in a MiB, and in a GiB
+_MIB_SHIFT: Final = 8  # from pages to MiB
 _GIB_SHIFT: Final = 18
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from vmcoretool.error_texts import ErrorText
     from vmcoretool.inspection import Inspection
 
-_NAME_FILES = (
-    " Was it another dump, or another symbol file? Name what was used: --xen-syms, --vmlinux."
-)
 _WORDS = {True: "APPLIES", False: "does not apply", None: "possible"}
 
 

@@ -13,7 +13,7 @@ from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection import Inspection, find_host, inspect_vmcore
 from vmcoretool.namelists.places import Places
 from vmcoretool.printable import printable
-from vmcoretool.render.text import KINDS
+from vmcoretool.render.text import whose
 from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             watch=watch,
         )
         if kind != "xen-host":
-            complain(f"{path}: {KINDS[kind]}")
+            complain(f"{path}: {whose(kind, vmcore)}")
             for found in vmcore.findings:
                 complain(f"{path}: {printable(found.message)}")
             return NOT_A_XEN_HOST

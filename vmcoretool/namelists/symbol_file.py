@@ -38,7 +38,6 @@ Purpose = Literal["hypervisor", "linux", "other"]
 MAX_MAP: Final = 64 * MIB
 MAX_UNPACKED: Final = 2048
 """MiB that a compressed candidate may unpack to."""
-BUILD_ID_SECTION: Final = ".note.gnu.build-id"
 SYMBOLS: Final = (
     "idle_pg_table",
     "idle_pg_table_4",

@@ -9,7 +9,9 @@ from vmcoretool.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.identity import Kind
     from vmcoretool.inspection import Inspection
+    from vmcoretool.vmcore import Vmcore
 
 _DOMAINS: Final = 12
 _COMMANDS: Final = 6
@@ -24,7 +26,7 @@ _COLOURS: Final = {
     "error": "31",
     "warning": "33",
 }
-KINDS: Final = {
+_KINDS: Final = {
     "xen-host": "crash dump of a Xen host",
     "xen-domain": "dump of a single Xen guest, not of a Xen host",
     "linux": "dump of a native Linux kernel, not of a Xen host",
@@ -37,6 +39,13 @@ _MEANINGS: Final = {
     "disputed": "what is recorded and what memory shows differ",
     "unknown": "neither notes nor memory tell",
 }
+
+
+def whose(kind: Kind, vmcore: Vmcore) -> str:
+    """Whose memory a dump is, in words; of one that is cut short, what is left may not tell."""
+    if kind == "unknown" and not vmcore.container.complete:
+        return "what is left of this dump does not tell whose memory it is"
+    return _KINDS[kind]
 
 
 def inspection_text(inspection: Inspection, *, verbose: bool = False, colour: bool = False) -> str:
@@ -65,7 +74,7 @@ def _size(size: int) -> str:
 
 def _head(inspection: Inspection) -> Iterator[str]:
     vmcore = inspection.vmcore
-    yield f"{printable(' '.join(vmcore.paths))}: {KINDS[inspection.kind]}"
+    yield f"{printable(' '.join(vmcore.paths))}: {whose(inspection.kind, vmcore)}"
     yield ""
     pages = vmcore.container.pages
     whole = "complete" if vmcore.container.complete else "CUT SHORT"
