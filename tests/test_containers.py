@@ -7,6 +7,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import threading
 from hashlib import sha256
 from itertools import permutations
@@ -452,6 +453,46 @@ def test_blocks_of_the_real_xz(options: list[str]) -> None:
     with read_vmcore(BytesSource(packed + bytes(8))) as vmcore:  # stream padding
         assert isinstance(vmcore.sources[0], BlockSource)
         same_pages(vmcore, read_vmcore(BytesSource(DATA["kdump-lzo"])))
+
+
+_THREADS = """
+import random, sys, threading
+import vmcoretool
+
+dump = vmcoretool.open_vmcore(sys.argv[1])
+pages = [at for some in dump.memory.pages.stored() for at in range(some.start, some.end, 4096)]
+want = {at: dump.memory.pages.read_at(at, 4096) for at in pages}
+wrong = []
+
+def work(seed):
+    choose = random.Random(seed)
+    for at in choose.choices(pages, k=4000):
+        try:
+            if dump.memory.pages.read_at(at, 4096) != want[at]:
+                wrong.append(at)
+        except vmcoretool.VmcoreError as error:
+            wrong.append(error)
+
+threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(wrong))
+"""
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_one_dump_is_read_by_eight_threads(name: str) -> None:
+    # in a process of its own: one decompressor for all threads is a segmentation fault
+    done = subprocess.run(
+        [sys.executable, "-c", _THREADS, str(SAMPLES / name / "vmcore")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, b"0\n"), done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("pzstd"), reason="pzstd is not installed")

@@ -87,16 +87,23 @@ def _snappy() -> Callable[[bytes, int], bytes]:
 
 
 def _zstd() -> Callable[[bytes, int], bytes]:
+    import threading  # noqa: PLC0415 - likewise
+
     import zstandard  # noqa: PLC0415 - likewise
 
-    inflater: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    class PerThread(threading.local):
+        # python-zstandard's decompressors must not be used by two threads at once
+        def __init__(self) -> None:
+            self.inflater: Any = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+
+    own = PerThread()
 
     def decompress(data: bytes, size: int) -> bytes:
         try:
             # the stated size is what would be allocated: it must be known to be a page's
             if zstandard.frame_content_size(data) != size:
                 raise PageDataError("zstd: the stated length is not that of a page")
-            return _whole(inflater.decompress(data, max_output_size=size), size)
+            return _whole(own.inflater.decompress(data, max_output_size=size), size)
         except zstandard.ZstdError as error:
             raise PageDataError(f"zstd: {error}") from error
 
