@@ -132,7 +132,7 @@ def run(directory: str, limits: Limits = Limits()) -> Iterator[Done]:  # noqa: B
 
 
 def _report(folder: str, dump: str, limits: Limits) -> Done:
-    words = [*own_command(), "hook", "report", dump]
+    words = [*own_command(), "hook", "report", os.path.abspath(dump)]
     words += [str(limits.cpu_seconds), str(limits.memory)]
     try:
         code, said = _run(words, limits.seconds)
@@ -146,9 +146,14 @@ def _report(folder: str, dump: str, limits: Limits) -> Done:
 
 
 def _run(words: list[str], seconds: float) -> tuple[int, str]:
-    # not subprocess.run: after its time-out it waits for a child that hangs in the kernel
+    # not subprocess.run: after its time-out it waits for a child that hangs in the kernel.
+    # In /: Python imports from the current folder first, and others may write to this one.
     with subprocess.Popen(  # noqa: S603 - this very program
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as child:
         assert child.stdout is not None
         os.set_blocking(child.stdout.fileno(), False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,11 +22,12 @@ class CrashProgram(NamedTuple):
 def find_crash() -> CrashProgram | None:
     """Ask crash for its release; None where there is none on the PATH."""
     path = shutil.which("crash")
-    if path is None:
+    if path is None or not os.path.isabs(path):  # of the current folder nothing is run
         return None
     try:
         done = subprocess.run(  # noqa: S603 - found on PATH, fixed arguments
             [path, "--version"],
+            cwd="/",
             capture_output=True,
             timeout=SECONDS,
             check=False,

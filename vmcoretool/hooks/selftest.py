@@ -61,6 +61,7 @@ def _captured(shell: tuple[str, ...], script: str, dump: str, folder: str) -> Tr
     try:
         done = subprocess.run(  # noqa: S603 - shells found on PATH, our own script
             [*shell, script, place],
+            cwd="/",
             env={**os.environ, "VMCORE": dump},
             stdin=subprocess.DEVNULL,
             capture_output=True,

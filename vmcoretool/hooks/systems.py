@@ -187,7 +187,9 @@ def own_command() -> tuple[str, ...]:
     home = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
     if os.path.isfile(home):
         return sys.executable, home
-    return sys.executable, "-m", "vmcoretool"
+    # -P (3.11): what lies in the current folder is not imported; callers run it in / besides
+    safe = ("-P",) if sys.version_info >= (3, 11) else ()
+    return (sys.executable, *safe, "-m", "vmcoretool")
 
 
 def _quoted(word: str) -> str:

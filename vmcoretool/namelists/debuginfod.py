@@ -65,7 +65,7 @@ def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) 
     if not os.environ.get("DEBUGINFOD_URLS", "").strip():
         raise _Failed("DEBUGINFOD_URLS names no server")
     program = shutil.which(PROGRAM)
-    if program is None:
+    if program is None or not os.path.isabs(program):  # of the current folder nothing is run
         raise _Failed(
             "debuginfod-find is not installed (Debian: debuginfod, Fedora: "
             "elfutils-debuginfod-client)"
@@ -75,6 +75,7 @@ def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) 
             # a session of its own: Ctrl-C reaches it through the watch, once
             child = subprocess.Popen(  # noqa: S603 - found on PATH, fixed words and a build-id
                 [program, "-v", kind, build_id],
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.PIPE,
