@@ -52,7 +52,7 @@ print(size / (time.perf_counter() - start) / 1e6)
 """
 HUGE = """
 import re, sys
-from vmcoretool.cli import run
+from vmcoretool.cli.main import run
 run(["inspect", sys.argv[1]])
 sys.stderr.write(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """

@@ -43,7 +43,7 @@ def counting(fd, size, offset):
     {delay}
     return data
 os.pread = counting
-from vmcoretool.cli import run
+from vmcoretool.cli.main import run
 sys.stdout = open(os.devnull, "w")
 run(["inspect", sys.argv[1]])
 sys.stderr.write(f"{{len(reads)}} {{sum(reads)}}")

@@ -9,15 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmcoretool.containers import built_in_formats
-from vmcoretool.containers.recognised import RECOGNISED
-from vmcoretool.crash_versions import NEWEST_KNOWN, NO_PANIC_TASK, REQUIREMENTS, dotted
-from vmcoretool.error_causes import causes_of
-from vmcoretool.error_texts import ERROR_TEXTS
-from vmcoretool.evidence import SOURCES
+from vmcoretool.debuggers.crash_releases import NEWEST_KNOWN, NO_PANIC_TASK, REQUIREMENTS, dotted
+from vmcoretool.evidence.gather import SOURCES
+from vmcoretool.explain.causes import causes_of
+from vmcoretool.explain.texts import ERROR_TEXTS
 from vmcoretool.findings import CODES
-from vmcoretool.unwrap import LAYERS
-from vmcoretool.xen.layouts import DIRECTMAPS, LAYOUTS, NOT_RELOCATED
+from vmcoretool.formats.find import built_in_formats
+from vmcoretool.formats.recognised import RECOGNISED
+from vmcoretool.sources.layers import LAYERS
+from vmcoretool.xen.image.layouts import DIRECTMAPS, LAYOUTS, NOT_RELOCATED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +59,8 @@ def formats() -> str:
     return (
         f"# Formats\n\n{_MADE}\n{read}\n## Layers taken off first\n\n{layers}\n"
         f"## Recognised, not read\n\n{named}\n"
-        "Other packages can register a format under the entry point group `vmcoretool_v1`; these\n"
-        "are looked up only when no format above claims the file.\n"
+        "Other packages can register a format under the entry point group `vmcoretool.formats`;\n"
+        "these are looked up only when no format above claims the file.\n"
     )
 
 

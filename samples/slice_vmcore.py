@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING
 
 from vmcoretool import Extent, Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
 from vmcoretool.evidence.case import Case
-from vmcoretool.inspection import find_host
+from vmcoretool.inspection.inspect import find_host
 from vmcoretool.linux.kernel import _blocks, _runs
-from vmcoretool.memory import PageReader, PhysicalMemory
-from vmcoretool.paging.x86_64 import walk
+from vmcoretool.memory.physical import PageReader, PhysicalMemory
+from vmcoretool.memory.x86_64 import walk
 from vmcoretool.render.notes import note_objects
 from vmcoretool.xen.search import image_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vmcoretool.xen.image import Image
+    from vmcoretool.xen.image.image import Image
 
 PAGE = 4096
 NX = 1 << 63

@@ -197,7 +197,7 @@ def test_dump_of_another_user_is_5_with_the_cure() -> None:
     path.write_bytes(SAMPLE.read_bytes())
     path.chmod(0o600)
     program = (
-        f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import vmcoretool.cli as c; "
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import vmcoretool.cli.main as c; "
         f"c.run(['inspect', {str(SAMPLE)!r}]); c.run(['inspect', '/missing']); "
         "os.setgid(65534); os.setuid(65534); "
         f"sys.exit(c.run(['inspect', {str(path)!r}]))"
@@ -372,15 +372,15 @@ def test_inspecting_elf_imports_nothing_heavy() -> None:
         cwd=ROOT,
     )
     imported = {line.rsplit(b"|", 1)[-1].strip() for line in done.stderr.splitlines()}
-    assert b"vmcoretool.inspection" in imported
+    assert b"vmcoretool.inspection.inspect" in imported
     heavy: tuple[bytes, ...] = (
         b"elftools",
         b"construct",
         b"importlib.metadata",
         b"json",
-        b"vmcoretool.render.json",
+        b"vmcoretool.inspection.as_json",
     )
-    heavy += (b"vmcoretool.containers.kdump", b"lzallright", b"cramjam", b"zstandard", b"lz4")
+    heavy += (b"vmcoretool.formats.kdump.reader", b"lzallright", b"cramjam", b"zstandard", b"lz4")
     roots = {name.split(b".")[0] for name in imported}
     assert [name for name in heavy if name in imported or name in roots] == []
 

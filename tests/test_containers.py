@@ -34,12 +34,12 @@ from vmcoretool import (
 )
 from vmcoretool.addresses import Maddr
 from vmcoretool.cli.inspect import exit_code
-from vmcoretool.containers.bitmap import PageBitmap
-from vmcoretool.containers.raw import FORMAT as RAW
-from vmcoretool.containers.recognised import RECOGNISED, Recognised
-from vmcoretool.render.json import inspection_json, inspection_object
+from vmcoretool.formats.kdump.bitmap import PageBitmap
+from vmcoretool.formats.raw import FORMAT as RAW
+from vmcoretool.formats.recognised import RECOGNISED, Recognised
+from vmcoretool.inspection.as_json import inspection_json, inspection_object
 from vmcoretool.render.text import inspection_text
-from vmcoretool.unwrap.blocks import BlockSource
+from vmcoretool.sources.blocks import BlockSource
 from vmcoretool.vmcore import group_parts, read_vmcore
 
 if TYPE_CHECKING:
@@ -665,9 +665,9 @@ def test_zstd_frame_without_data_ends_early() -> None:
 
 
 def test_bomb_that_begins_like_a_dump_meets_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vmcoretool import source
+    from vmcoretool.sources import spool
 
-    monkeypatch.setattr(source, "SPOOL_LIMIT", 8 << 20)
+    monkeypatch.setattr(spool, "SPOOL_LIMIT", 8 << 20)
     packed = squeezed("gzip", REFERENCE.read_bytes() + bytes(64 << 20))
     with pytest.raises(VmcoreError, match="larger than the limit"):
         inspect_bytes(packed)
@@ -994,7 +994,7 @@ def test_raw_memory_is_read_only_when_asked_for(tmp_path: Path) -> None:
 def test_formats_of_other_packages_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata
 
-    from vmcoretool.containers import built_in_formats
+    from vmcoretool.formats.find import built_in_formats
 
     asked: list[str] = []
     rows = tuple(built_in_formats())
@@ -1040,7 +1040,7 @@ def register(monkeypatch: pytest.MonkeyPatch, *rows: object) -> None:
 def test_format_of_another_package_that_does_not_load(
     monkeypatch: pytest.MonkeyPatch, row: object
 ) -> None:
-    from vmcoretool.containers import find_formats
+    from vmcoretool.formats.find import find_formats
 
     usable = RAW._replace(name="other", probe=lambda source: source.pread(4, 0) == b"MINE")
     register(monkeypatch, row, usable)

@@ -14,7 +14,7 @@ from tests.support import ELF_SAMPLES, XEN_SAMPLES, inspect_bytes, open_bytes, t
 from vmcoretool import VmcoreError
 from vmcoretool.addresses import Maddr
 from vmcoretool.evidence.case import Case
-from vmcoretool.render.json import inspection_json
+from vmcoretool.inspection.as_json import inspection_json
 from vmcoretool.render.text import inspection_text
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import pytest
 
 import vmcoretool
 from tests.support import ROOT
-from vmcoretool.containers import built_in_formats
-from vmcoretool.evidence import SOURCES
+from vmcoretool.evidence.gather import SOURCES
 from vmcoretool.findings import CODES
-from vmcoretool.xen.layouts import LAYOUTS
+from vmcoretool.formats.find import built_in_formats
+from vmcoretool.xen.image.layouts import LAYOUTS
 
 GENERATED = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"]
 

@@ -23,8 +23,8 @@ import pytest
 from tests.lab import packages
 from tests.support import ROOT, SAMPLES, tool
 from tests.test_lab import mirror_answers
-from vmcoretool import crash_directory, inspect_vmcore, open_vmcore, write_report
-from vmcoretool.hooks import install, selftest, systems
+from vmcoretool import inspect_vmcore, open_vmcore, write_report
+from vmcoretool.hooks import install, runner, selftest, systems
 
 HOOK = ROOT / "vmcoretool/hooks/capture.sh"
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
@@ -375,10 +375,10 @@ def test_hundred_old_dumps_are_done_once(tmp_path: Path) -> None:
         folder = tmp_path / f"{number:012}"
         folder.mkdir()
         (folder / "vmcore").write_bytes(selftest.sample())
-    first = list(crash_directory.run(str(tmp_path)))
+    first = list(runner.run(str(tmp_path)))
     assert len(first) == 100
     assert all(one.right for one in first)
-    assert list(crash_directory.run(str(tmp_path))) == []
+    assert list(runner.run(str(tmp_path))) == []
 
 
 def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_nothing_planted_in_the_current_folder_is_run(tmp_path: Path) -> None:
     folder = crash_folder(tmp_path, "2026-11-26-03-00")
     for name in ("click.py", "fcntl.py", "json.py", "vmcoretool.py"):
         (tmp_path / name).write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
-    program = "import sys; sys.path.remove(''); from vmcoretool.cli import main; main()"
+    program = "import sys; sys.path.remove(''); from vmcoretool.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "hook", "run", "."],
         cwd=tmp_path,
@@ -426,12 +426,12 @@ def test_directory_full_of_junk(tmp_path: Path) -> None:
 
 def test_hung_dump_and_greedy_inspection_end(tmp_path: Path) -> None:
     crash_folder(tmp_path)
-    limits = crash_directory.Limits(seconds=0)
-    (done,) = crash_directory.run(str(tmp_path), limits)
+    limits = runner.Limits(seconds=0)
+    (done,) = runner.run(str(tmp_path), limits)
     assert not done.right
     assert "no answer within" in done.line
     script = (
-        "from vmcoretool.crash_directory import limit_this_process\n"
+        "from vmcoretool.hooks.runner import limit_this_process\n"
         "limit_this_process(5, 1 << 28)\nbytes(1 << 29)\n"
     )
     greedy = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
@@ -452,7 +452,7 @@ def test_disk_full_for_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_second_run_at_the_same_time_leaves_the_work_to_the_first(tmp_path: Path) -> None:
     crash_folder(tmp_path)
-    first = crash_directory.run(str(tmp_path))
+    first = runner.run(str(tmp_path))
     next(first)
     done = tool("hook", "run", str(tmp_path))
     assert b"another vmcoretool is at work" in done.stderr
@@ -462,11 +462,11 @@ def test_second_run_at_the_same_time_leaves_the_work_to_the_first(tmp_path: Path
 
 def test_dump_deleted_meanwhile(tmp_path: Path) -> None:
     place = crash_folder(tmp_path)
-    runs = crash_directory.find_dumps(str(tmp_path))
+    runs = runner.find_dumps(str(tmp_path))
     folder, dump, _ = next(runs)
     assert dump
     shutil.rmtree(place)
-    done = crash_directory._report(folder, dump, crash_directory.Limits())
+    done = runner._report(folder, dump, runner.Limits())
     assert not done.right
     assert "No such file" in done.line
 
@@ -621,7 +621,7 @@ def test_unit_of_a_zipapp_runs_the_zipapp(tmp_path: Path) -> None:
     site = Path(click.__file__).parent
     shutil.copytree(site, folder / "click")
     app = tmp_path / "vmcoretool.pyz"
-    zipapp.create_archive(folder, app, main="vmcoretool.cli:main")
+    zipapp.create_archive(folder, app, main="vmcoretool.cli.main:main")
     root = tmp_path / "root"
     root.mkdir()
     words = [sys.executable, str(app), "hook", "install", "--system", "debian", "--root", str(root)]

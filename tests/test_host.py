@@ -19,30 +19,30 @@ from tests.builders import variants
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
-from vmcoretool.cli import run as run_here
+from vmcoretool.cli.main import run as run_here
 from vmcoretool.errors import TranslationFault
-from vmcoretool.inspection import find_host, inspect_vmcore
+from vmcoretool.host.signature import normalised
+from vmcoretool.inspection.inspect import find_host, inspect_vmcore
 from vmcoretool.linux.kernel import find_kernel
 from vmcoretool.linux.printk import log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
-from vmcoretool.memory import PhysicalMemory
+from vmcoretool.memory.physical import PhysicalMemory
+from vmcoretool.memory.x86_64 import Run
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import parse_vmcoreinfo
-from vmcoretool.paging.x86_64 import Run
 from vmcoretool.printable import log_line
-from vmcoretool.signature import normalised
 from vmcoretool.vmcore import read_vmcore
 from vmcoretool.xen.console import Console, Ring, find_ring, read_console
-from vmcoretool.xen.crash_text import read_crash_text
 from vmcoretool.xen.domains import SharedInfo, parse_shared_info
 from vmcoretool.xen.frame_table import FrameTable
-from vmcoretool.xen.image import Image
-from vmcoretool.xen.layouts import LAYOUTS
+from vmcoretool.xen.image.image import Image
+from vmcoretool.xen.image.layouts import LAYOUTS
 from vmcoretool.xen.p2m import kinds_of, to_mfn
+from vmcoretool.xen.panic import read_crash_text
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Extent
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
 
 SAMPLES = ROOT / "samples"
 WITH_DOMAINS = [path for path in XEN_SAMPLES if path.name[4:8] >= "4.14"]

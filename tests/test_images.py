@@ -9,9 +9,9 @@ from tests.builders.elf_core import ElfCore, Load
 from tests.builders.xen_host import IDLE, PAGE, XenHost
 from tests.support import BytesSource, inspect_bytes
 from vmcoretool import Inspection, Maddr, Vaddr, inspect_vmcore
-from vmcoretool.paging.x86_64 import leaves
+from vmcoretool.memory.x86_64 import leaves
 from vmcoretool.vmcore import read_vmcore
-from vmcoretool.xen.layouts import LAYOUTS
+from vmcoretool.xen.image.layouts import LAYOUTS
 
 STARTS = [layout.virt_start for layout in LAYOUTS]
 

@@ -28,7 +28,7 @@ from vmcoretool.vmcore import group_parts, read_vmcore
 if TYPE_CHECKING:
     from random import Random
 
-    from vmcoretool.memory import PageReader
+    from vmcoretool.memory.physical import PageReader
 
 RANDOM = random.Random(7)
 PAGES = {

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import ROOT
-from vmcoretool.containers.api import EM_X86_64
-from vmcoretool.containers.elf_core import MAX_PHDRS, PN_XNUM
-from vmcoretool.containers.xen_core import _MAX_UNSORTED, XC_CORE_MAGIC
-from vmcoretool.unwrap.flattened import HEADER_SIZE, MAX_OVERLAPPING, MAX_RUNS, SIGNATURE
+from vmcoretool.formats.api import EM_X86_64
+from vmcoretool.formats.elf_core import MAX_PHDRS, PN_XNUM
+from vmcoretool.formats.xen_dump_core import _MAX_UNSORTED, XC_CORE_MAGIC
+from vmcoretool.sources.flattened import HEADER_SIZE, MAX_OVERLAPPING, MAX_RUNS, SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

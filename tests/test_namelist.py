@@ -19,19 +19,19 @@ from tests.builders import variants
 from tests.builders.symbol_file import symbol_file
 from tests.support import ROOT, tool
 from vmcoretool import MissingSymbolError, NamelistError, Places, inspect_vmcore, open_vmcore
-from vmcoretool.error_causes import causes_of
-from vmcoretool.error_texts import ERROR_TEXTS, ErrorText, find_texts
-from vmcoretool.inspection import find_host
-from vmcoretool.namelists.candidates import find_candidates
-from vmcoretool.namelists.dwarf import members_of
-from vmcoretool.namelists.symbol_file import open_namelist
+from vmcoretool.explain.causes import causes_of
+from vmcoretool.explain.texts import ERROR_TEXTS, ErrorText, find_texts
+from vmcoretool.inspection.inspect import find_host
+from vmcoretool.symbols.candidates import find_candidates
+from vmcoretool.symbols.dwarf import members_of
+from vmcoretool.symbols.file import open_namelist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from vmcoretool import CrashCommand, Inspection
-    from vmcoretool.namelists.matching import Match
+    from vmcoretool.symbols.matching import Match
 
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
 OLD = ROOT / "samples/xen-3.2-hypervisor-panic/vmcore"

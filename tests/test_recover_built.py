@@ -19,7 +19,7 @@ from tests.support import ROOT, BytesSource, inspect_bytes, open_bytes, tool
 from vmcoretool import Inspection, TruncatedError, inspect_vmcore, open_vmcore
 from vmcoretool.cli.inspect import exit_code
 from vmcoretool.vmcore import read_vmcore
-from vmcoretool.xen.layouts import DIRECTMAPS, LAYOUTS
+from vmcoretool.xen.image.layouts import DIRECTMAPS, LAYOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -319,7 +319,7 @@ def slow(fd, size, offset):
     return pread(fd, size, offset)
 os.pread = slow
 sys.path.insert(0, {root!r})
-from vmcoretool.cli import main
+from vmcoretool.cli.main import main
 sys.argv = ["vmcoretool", "inspect", {path!r}]
 main()
 """

@@ -17,7 +17,7 @@ if sys.version_info < (3, 10):
     )
 
 from vmcoretool.addresses import Extent, FileOffset, Maddr, Mfn, Vaddr
-from vmcoretool.crash_command import CrashCommand
+from vmcoretool.debuggers.crash import CrashCommand
 from vmcoretool.errors import (
     FormatError,
     LogError,
@@ -33,15 +33,15 @@ from vmcoretool.errors import (
 from vmcoretool.evidence.api import Evidence, Silence
 from vmcoretool.evidence.weigh import Verdict
 from vmcoretool.findings import Finding
-from vmcoretool.identity import IdlePageTable, XenIdentity
-from vmcoretool.inspection import Inspection, inspect_vmcore
-from vmcoretool.namelists.places import Places
+from vmcoretool.hooks.report import Report, write_report
+from vmcoretool.host.identity import IdlePageTable, XenIdentity
+from vmcoretool.inspection.inspect import Inspection, inspect_vmcore
 from vmcoretool.notes.crash_info import CrashInfo
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.registers import CpuState
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo
 from vmcoretool.release import __version__
-from vmcoretool.report_files import Report, write_report
+from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import Vmcore, open_vmcore
 from vmcoretool.xen.version import XenVersion
 

@@ -1,6 +1,6 @@
 """``python3 -m vmcoretool``."""
 
-from vmcoretool.cli import main
+from vmcoretool.cli.main import main
 
 if __name__ == "__main__":
     main()

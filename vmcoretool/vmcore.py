@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmcoretool.containers import is_dump, is_dump_inside, open_container
-from vmcoretool.containers.api import EM_386, EM_IA_64, EM_X86_64
 from vmcoretool.errors import UnsupportedFormatError, VmcoreError
 from vmcoretool.findings import Finding, finding
-from vmcoretool.memory import PhysicalMemory
+from vmcoretool.formats.api import EM_386, EM_IA_64, EM_X86_64
+from vmcoretool.formats.find import is_dump, is_dump_inside, open_container
+from vmcoretool.memory.physical import PhysicalMemory
 from vmcoretool.notes.crash_info import CrashInfo, parse_crash_info
 from vmcoretool.notes.elf_note import (
     XEN_ELFNOTE_CRASH_INFO,
@@ -20,15 +20,15 @@ from vmcoretool.notes.elf_note import (
 )
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from vmcoretool.source import open_source
-from vmcoretool.unwrap import Wanted, Watch, find_layer, unwrap, watch_nothing
+from vmcoretool.sources.file import open_source
+from vmcoretool.sources.layers import Wanted, Watch, find_layer, unwrap, watch_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from vmcoretool.containers.api import Container
-    from vmcoretool.source import ByteSource
+    from vmcoretool.formats.api import Container
+    from vmcoretool.sources.file import ByteSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def read_vmcore(
         unwrapped.extend(_unwrapped(source, wanted, watch) for source in sources)
         inner = tuple(source for source, _ in unwrapped)
         if len(inner) > 1:
-            from vmcoretool.containers.kdump_header import in_part_order  # noqa: PLC0415 - rare
+            from vmcoretool.formats.kdump.header import in_part_order  # noqa: PLC0415 - rare
 
             inner = in_part_order(inner)
         container = open_container(inner, format_name=format_name)
@@ -232,7 +232,7 @@ def group_parts(paths: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def _set_of(path: str) -> bytes | None:
     # what the parts of one split set have in common
-    from vmcoretool.containers.kdump_header import is_split_part  # noqa: PLC0415 - sets are rare
+    from vmcoretool.formats.kdump.header import is_split_part  # noqa: PLC0415 - sets are rare
 
     if path == "-":
         return None

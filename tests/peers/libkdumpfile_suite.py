@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 import vmcoretool
 from vmcoretool.addresses import Maddr
-from vmcoretool.containers.kdump_structs import disk_dump_header, kdump_sub_header
+from vmcoretool.formats.kdump.structs import disk_dump_header, kdump_sub_header
 from vmcoretool.notes.guest_context import context_size
 
 if TYPE_CHECKING:

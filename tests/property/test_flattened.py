@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support import BytesSource
 from vmcoretool.errors import TruncatedError
-from vmcoretool.unwrap.flattened import HEADER_SIZE, SIGNATURE, open_flattened
+from vmcoretool.sources.flattened import HEADER_SIZE, SIGNATURE, open_flattened
 
 HEAD = (SIGNATURE + struct.pack(">qq", 1, 1)).ljust(HEADER_SIZE, b"\0")
 END = struct.pack(">qq", -1, -1)

@@ -23,16 +23,16 @@ from vmcoretool import (
     VmcoreError,
 )
 from vmcoretool.addresses import FileOffset
+from vmcoretool.debuggers.session import file_argument
 from vmcoretool.evidence.api import Evidence, Silence, Strength
 from vmcoretool.evidence.weigh import weigh
-from vmcoretool.extents import ExtentMap
-from vmcoretool.memory import PhysicalMemory
+from vmcoretool.inspection.as_json import inspection_json
+from vmcoretool.memory.extents import ExtentMap
+from vmcoretool.memory.physical import PhysicalMemory
+from vmcoretool.memory.x86_64 import Run, leaves, walk
 from vmcoretool.notes.elf_note import walk_notes
-from vmcoretool.paging.x86_64 import Run, leaves, walk
 from vmcoretool.printable import printable
-from vmcoretool.render.json import inspection_json
 from vmcoretool.render.text import inspection_text
-from vmcoretool.situation import file_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

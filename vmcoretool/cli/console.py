@@ -13,7 +13,7 @@ from vmcoretool.printable import log_line, printable
 
 if TYPE_CHECKING:
     from vmcoretool.cli.options import Request
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
 
 
 @click.command("console")

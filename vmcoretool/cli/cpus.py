@@ -8,14 +8,14 @@ import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
+from vmcoretool.inspection.as_json import cpu_object
 from vmcoretool.printable import printable
-from vmcoretool.render.json import cpu_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.cli.options import Request
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
     from vmcoretool.xen.cpus import CpuUse
 
 _IN_A_LINE = 4

@@ -19,8 +19,8 @@ from vmcoretool.printable import printable
 from vmcoretool.render.text import whose
 
 if TYPE_CHECKING:
-    from vmcoretool.crash_command import CrashCommand
-    from vmcoretool.inspection import Inspection
+    from vmcoretool.debuggers.crash import CrashCommand
+    from vmcoretool.inspection.inspect import Inspection
 
 
 class _PassingOn(click.Command):
@@ -74,7 +74,7 @@ def command(
     if as_json:
         import json  # noqa: PLC0415 - only then
 
-        from vmcoretool.render.json import command_object  # noqa: PLC0415 - only then
+        from vmcoretool.inspection.as_json import command_object  # noqa: PLC0415 - only then
 
         emit(json.dumps([command_object(one) for one in commands]))
         return code

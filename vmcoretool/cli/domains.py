@@ -9,15 +9,15 @@ import click
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.errors import MemoryFault
+from vmcoretool.inspection.as_json import domain_object
 from vmcoretool.printable import printable
-from vmcoretool.render.json import domain_object
 from vmcoretool.xen.frame_table import MAX_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.cli.options import Request
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
     from vmcoretool.xen.domains import Domain
 
 _MIB_SHIFT: Final = 8  # from pages to MiB

@@ -10,15 +10,15 @@ from vmcoretool.cli.inspect import exit_code
 from vmcoretool.cli.options import Request, inspect, json_option, opened, shared_options
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.progress import Watch
-from vmcoretool.error_causes import causes_of
-from vmcoretool.error_texts import find_texts, similar_texts
+from vmcoretool.explain.causes import causes_of
+from vmcoretool.explain.texts import find_texts, similar_texts
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.error_texts import ErrorText
-    from vmcoretool.inspection import Inspection
+    from vmcoretool.explain.texts import ErrorText
+    from vmcoretool.inspection.inspect import Inspection
 
 _WORDS = {True: "APPLIES", False: "does not apply", None: "possible"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from vmcoretool.cli.output import emit
-from vmcoretool.containers import find_formats
-from vmcoretool.containers.recognised import RECOGNISED, Recognised
-from vmcoretool.unwrap import LAYERS
+from vmcoretool.formats.find import find_formats
+from vmcoretool.formats.recognised import RECOGNISED, Recognised
+from vmcoretool.sources.layers import LAYERS
 
 
 @click.command("formats")

@@ -114,7 +114,7 @@ def run_command(directory: str) -> int:
 
     The exit code is 0 whatever a dump is like: a hook never fails.
     """
-    from vmcoretool.crash_directory import run  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.runner import run  # noqa: PLC0415 - as above
 
     try:
         for done in run(directory):
@@ -132,8 +132,8 @@ def run_command(directory: str) -> int:
 @click.argument("memory", type=int)
 def report_command(path: str, cpu_seconds: int, memory: int) -> int:
     """One dump, in a process that limits itself; run by ``hook run``."""
-    from vmcoretool.crash_directory import limit_this_process  # noqa: PLC0415 - as above
-    from vmcoretool.report_files import write_report  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.report import write_report  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.runner import limit_this_process  # noqa: PLC0415 - as above
 
     limit_this_process(cpu_seconds, memory)
     emit(write_report(path).summary)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmcoretool.cli.options import Request
-    from vmcoretool.inspection import Inspection
+    from vmcoretool.inspection.inspect import Inspection
 
 INTERRUPTED: Final = 130
 
@@ -52,7 +52,7 @@ def command(
 
     def render(inspection: Inspection) -> str:
         if as_json:
-            from vmcoretool.render.json import inspection_json  # noqa: PLC0415 - only then
+            from vmcoretool.inspection.as_json import inspection_json  # noqa: PLC0415 - only then
 
             return inspection_json(inspection)
         if quiet:

@@ -10,17 +10,17 @@ import click
 
 from vmcoretool.cli.output import complain, is_terminal
 from vmcoretool.cli.progress import Watch
-from vmcoretool.inspection import Inspection, find_host, inspect_vmcore
-from vmcoretool.namelists.places import Places
+from vmcoretool.inspection.inspect import Inspection, find_host, inspect_vmcore
 from vmcoretool.printable import printable
 from vmcoretool.render.text import whose
+from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmcoretool.evidence.case import Scan
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
     from vmcoretool.vmcore import Vmcore
 
 _LIMIT: Final = 1 << 64
@@ -173,7 +173,7 @@ def check_format(name: str | None) -> None:
     """A usage error for a format that does not exist."""
     if name is None:
         return
-    from vmcoretool.containers import find_formats  # noqa: PLC0415 - only when one is named
+    from vmcoretool.formats.find import find_formats  # noqa: PLC0415 - only when one is named
 
     names = [row.name for row in find_formats()]
     if name not in names:

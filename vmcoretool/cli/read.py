@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.cli.options import Request
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
 
 _LIMIT: Final = 1 << 40
 _ROW: Final = 16

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from vmcoretool.errors import SpaceError
-from vmcoretool.paging.x86_64 import frame
+from vmcoretool.memory.x86_64 import frame
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Maddr
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
 
 _NAME: Final = re.compile(r"(cpu|dom)(\d{1,5})")
 MACHINE: Final = "machine"

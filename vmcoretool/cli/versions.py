@@ -6,9 +6,9 @@ import shutil
 import sys
 from importlib.util import find_spec
 
-import vmcoretool
-from vmcoretool.crash_program import find_crash
-from vmcoretool.crash_versions import dotted
+from vmcoretool.debuggers.crash_program import find_crash
+from vmcoretool.debuggers.crash_releases import dotted
+from vmcoretool.release import __version__
 
 _CODECS = (("lzo", "lzallright"), ("snappy", "cramjam"), ("zstd", "zstandard"))
 
@@ -23,4 +23,4 @@ def version_text() -> str:
         parts.append("debuginfod-find")
     python = ".".join(map(str, sys.version_info[:3]))
     found = f"with {', '.join(parts)}" if parts else "no optional parts found"
-    return f"vmcoretool {vmcoretool.__version__} (Python {python}; {found})"
+    return f"vmcoretool {__version__} (Python {python}; {found})"

@@ -9,7 +9,7 @@ import click
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.progress import Watch
-from vmcoretool.inspection import find_host
+from vmcoretool.inspection.inspect import find_host
 from vmcoretool.printable import printable
 from vmcoretool.vmcore import open_vmcore
 

@@ -12,13 +12,13 @@ from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
 from vmcoretool.errors import SpaceError, TranslationFault
-from vmcoretool.paging.x86_64 import Step, Translation, walk
+from vmcoretool.memory.x86_64 import Step, Translation, walk
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Maddr
     from vmcoretool.cli.options import Request
     from vmcoretool.cli.space import Space
-    from vmcoretool.host import Host
+    from vmcoretool.host.host import Host
 
 
 @click.command("vtop")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Maddr
 from vmcoretool.evidence.api import Evidence, Silence, Source
-from vmcoretool.xen.idle_table import idle_table_at, layout_of
-from vmcoretool.xen.image import BASE_ALIGNMENT, BASE_LIMIT
+from vmcoretool.xen.image.idle_table import idle_table_at, layout_of
+from vmcoretool.xen.image.image import BASE_ALIGNMENT, BASE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

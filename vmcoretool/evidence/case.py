@@ -6,31 +6,31 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
+from vmcoretool.memory.x86_64 import frame
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
-from vmcoretool.paging.x86_64 import frame
 from vmcoretool.xen.build_id import find_build_id
 from vmcoretool.xen.console import Ring, find_ring
-from vmcoretool.xen.contradiction import contradiction
-from vmcoretool.xen.idle_table import (
+from vmcoretool.xen.image.contradiction import contradiction
+from vmcoretool.xen.image.idle_table import (
     NOT_RELOCATED_LIMIT,
     IdleTable,
     idle_table_at,
     idle_table_of,
 )
-from vmcoretool.xen.image import BASE_ALIGNMENT
-from vmcoretool.xen.layouts import NOT_RELOCATED
-from vmcoretool.xen.survey import Root, Survey, survey
+from vmcoretool.xen.image.image import BASE_ALIGNMENT
+from vmcoretool.xen.image.layouts import NOT_RELOCATED
+from vmcoretool.xen.image.roots import Root, Survey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vmcoretool.namelists.candidates import Candidate, Found
-    from vmcoretool.namelists.matching import Match
-    from vmcoretool.namelists.places import Places
+    from vmcoretool.symbols.candidates import Candidate, Found
+    from vmcoretool.symbols.matching import Match
+    from vmcoretool.symbols.places import Places
     from vmcoretool.vmcore import Vmcore
-    from vmcoretool.xen.image import Image
-    from vmcoretool.xen.traces import Traces
+    from vmcoretool.xen.image.image import Image
+    from vmcoretool.xen.vmcoreinfo import Traces
 
 Scan = Literal["auto", "always", "never"]
 ENOUGH_STRINGS = 3
@@ -273,7 +273,7 @@ class Case:
     @cached_property
     def traces(self) -> Traces:
         """What the image itself still holds of the notes that the headers lack."""
-        from vmcoretool.xen.traces import Traces, find_traces  # noqa: PLC0415 - for poor dumps
+        from vmcoretool.xen.vmcoreinfo import Traces, find_traces  # noqa: PLC0415 - for poor dumps
 
         return find_traces(self.vmcore.memory, self.images[0]) if self.images else Traces()
 
@@ -303,7 +303,7 @@ class Case:
         """The files that may be symbol files of this dump, those under a build-id's links first."""
         if self.places is None or not self.may_have_namelists(build_id):
             return ()
-        from vmcoretool.namelists.candidates import (  # noqa: PLC0415 - costs 1/20 of a start
+        from vmcoretool.symbols.candidates import (  # noqa: PLC0415 - costs 1/20 of a start
             USUAL,
             find_candidates,
             look_at,
@@ -319,7 +319,7 @@ class Case:
         return found
 
     def _fetched(self, build_id: str) -> tuple[Candidate, ...]:
-        from vmcoretool.namelists.debuginfod import fetch  # noqa: PLC0415 - only when asked for
+        from vmcoretool.symbols.debuginfod import fetch  # noqa: PLC0415 - only when asked for
 
         if build_id not in self._downloads:
             self._downloads[build_id] = fetch(build_id, self._continue)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.errors import NamelistError
 from vmcoretool.evidence.case import NO_NAMELIST, ExactBase, HypervisorNamelist
-from vmcoretool.namelists.matching import Facts, Match, choose, match
-from vmcoretool.namelists.symbol_file import open_namelist
-from vmcoretool.xen.idle_table import layout_of
-from vmcoretool.xen.image import BASE_ALIGNMENT, BASE_LIMIT
+from vmcoretool.symbols.file import open_namelist
+from vmcoretool.symbols.matching import Facts, Match, choose, match
+from vmcoretool.xen.image.idle_table import layout_of
+from vmcoretool.xen.image.image import BASE_ALIGNMENT, BASE_LIMIT
 from vmcoretool.xen.version import read_string
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vmcoretool.evidence.case import Case
-    from vmcoretool.xen.layouts import XenLayout
+    from vmcoretool.xen.image.layouts import XenLayout
 
 ENOUGH_STRINGS: Final = 3
 """How many strings of CRASH_INFO must agree on one base."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.evidence.case import Case
-    from vmcoretool.xen.idle_table import IdleTable
+    from vmcoretool.xen.image.idle_table import IdleTable
 
 NAME: Final = "idle-page-table"
 

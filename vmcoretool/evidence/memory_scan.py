@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
-from vmcoretool.paging.x86_64 import frame
-from vmcoretool.xen.idle_table import (
+from vmcoretool.memory.x86_64 import frame
+from vmcoretool.xen.image.idle_table import (
     IdleTable,
     check_idle_table,
     find_not_relocated,
     idle_table_from_page,
 )
-from vmcoretool.xen.image import Image, Window, find_windows, image_slot
+from vmcoretool.xen.image.image import Image, Window, find_windows, image_slot
 from vmcoretool.xen.search import self_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.evidence.case import Case
-    from vmcoretool.memory import PhysicalMemory
+    from vmcoretool.memory.physical import PhysicalMemory
 
 NAME: Final = "memory-scan"
 MAX_PAGES: Final = 1 << 20
@@ -65,7 +65,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
             "idle page table of an image it maps"
         )
         if not case.xen_notes and not case.stopped:
-            from vmcoretool.xen.traces import find_text  # noqa: PLC0415 - the last resort
+            from vmcoretool.xen.vmcoreinfo import find_text  # noqa: PLC0415 - the last resort
 
             text = find_text(case.vmcore.memory, case.watch_scan)
             reason += f"; text of VMCOREINFO_XEN lies at {text:#x}" if text else ""

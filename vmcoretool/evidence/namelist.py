@@ -1,6 +1,6 @@
 """Sources ``namelist-variable`` and ``namelist-build-id``: what a symbol file lets one read.
 
-Only a symbol file that belongs to the dump is asked (``vmcoretool.namelists.matching``).  Up to 3.1
+Only a symbol file that belongs to the dump is asked (``vmcoretool.symbols.matching``).  Up to 3.1
 there is no variable ``xen_phys_start``; 3.2 has it although its note does not.  A stale copy of
 the image holds the variable too, so it is read through the tables of the image that is proven.
 """
@@ -13,7 +13,7 @@ from vmcoretool.addresses import Maddr
 from vmcoretool.errors import MemoryFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
 from vmcoretool.printable import printable
-from vmcoretool.xen.image import BASE_LIMIT
+from vmcoretool.xen.image.image import BASE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Source ``page-tables``: from each saved CPU's cr3 into the image window.
 
 The tables that were in use when the host died map the hypervisor where it really is.  The base
-follows from nearly all mapped pages of the window agreeing on it; see ``vmcoretool.xen.image``.
+follows from nearly all mapped pages of the window agreeing on it (``vmcoretool.xen.image.image``).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 from vmcoretool.addresses import Maddr
 from vmcoretool.errors import TranslationFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
-from vmcoretool.paging.x86_64 import walk
+from vmcoretool.memory.x86_64 import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.evidence.case import Case
-    from vmcoretool.xen.image import Image
-    from vmcoretool.xen.survey import Sighting
+    from vmcoretool.xen.image.image import Image
+    from vmcoretool.xen.image.roots import Sighting
 
 NAME: Final = "page-tables"
 _SHOWN: Final = 3
@@ -41,7 +41,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 
 
 def _x86_32(case: Case) -> Iterator[Evidence | Silence]:
-    from vmcoretool.xen.x86_32 import IMAGE_START, maps_image  # noqa: PLC0415 - the old architecture's
+    from vmcoretool.xen.image.x86_32 import IMAGE_START, maps_image  # noqa: PLC0415 - the old architecture's
 
     for cpu in case.vmcore.cpus:
         done = maps_image(case.vmcore.memory, Maddr(cpu.cr3)) if cpu.cr3 else None

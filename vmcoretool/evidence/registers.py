@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.evidence.api import Evidence, Silence, Source
-from vmcoretool.xen.layouts import LAYOUTS, WINDOW_SIZE
+from vmcoretool.xen.image.layouts import LAYOUTS, WINDOW_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

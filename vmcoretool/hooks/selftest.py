@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.hooks.systems import capture_script
-from vmcoretool.inspection import inspect_vmcore
+from vmcoretool.inspection.inspect import inspect_vmcore
 from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import NX, PAGE_SIZE_BIT, PRESENT, Run, frame, leaves, slot_of, walk
+from vmcoretool.memory.x86_64 import NX, PAGE_SIZE_BIT, PRESENT, Run, frame, leaves, slot_of, walk
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vmcoretool.memory import PhysicalMemory
+    from vmcoretool.memory.physical import PhysicalMemory
 
 START_KERNEL_MAP: Final = Vaddr(0xFFFF_FFFF_8000_0000)
 SEARCH_LIMIT: Final = 64 * MIB

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Vaddr
 from vmcoretool.errors import LogError, MemoryFault
-from vmcoretool.paging.x86_64 import walk
+from vmcoretool.memory.x86_64 import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmcoretool.addresses import Maddr
-    from vmcoretool.memory import PhysicalMemory
+    from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
 
 MAX_LOG: Final = 64 * MIB

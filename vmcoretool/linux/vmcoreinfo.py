@@ -21,7 +21,7 @@ from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vmcoretool.memory import PhysicalMemory
+    from vmcoretool.memory.physical import PhysicalMemory
 
 MAX_NOTE: Final = 64 * 1024
 _MARK: Final = b"VMCOREINFO\0\0OSRELEASE="

@@ -9,8 +9,8 @@ from vmcoretool.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.identity import Kind
-    from vmcoretool.inspection import Inspection
+    from vmcoretool.host.identity import Kind
+    from vmcoretool.inspection.inspect import Inspection
     from vmcoretool.vmcore import Vmcore
 
 _DOMAINS: Final = 12

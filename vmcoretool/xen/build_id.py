@@ -16,8 +16,8 @@ from vmcoretool.addresses import MIB, Vaddr
 from vmcoretool.xen.search import image_blocks
 
 if TYPE_CHECKING:
-    from vmcoretool.memory import PhysicalMemory
-    from vmcoretool.xen.image import Image
+    from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.xen.image.image import Image
 
 SEARCH_LIMIT: Final = MIB // 2
 # n_type NT_GNU_BUILD_ID and the owner; n_namesz 4 and n_descsz stand before them

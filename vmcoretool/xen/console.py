@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import walk
-from vmcoretool.xen.layouts import DIRECTMAPS
+from vmcoretool.memory.x86_64 import walk
+from vmcoretool.xen.image.layouts import DIRECTMAPS
 from vmcoretool.xen.search import BLOCK, image_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vmcoretool.memory import PhysicalMemory
-    from vmcoretool.xen.image import Image
+    from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.xen.image.image import Image
     from vmcoretool.xen.space import XenSpace
 
 SEARCH_LIMIT: Final = MIB

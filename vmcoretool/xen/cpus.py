@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import frame
+from vmcoretool.memory.x86_64 import frame
 from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START, PAGE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vmcoretool.notes.registers import CpuState
     from vmcoretool.xen.domains import Domain
     from vmcoretool.xen.frame_table import FrameTable
-    from vmcoretool.xen.image import Image
+    from vmcoretool.xen.image.image import Image
     from vmcoretool.xen.space import XenSpace
 
 Context = Literal["hypervisor", "guest-kernel", "guest-user"]

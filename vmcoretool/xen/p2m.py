@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Maddr, Mfn, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import frame, walk
+from vmcoretool.memory.x86_64 import frame, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.memory import PhysicalMemory
+    from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.xen.domains import SharedInfo
     from vmcoretool.xen.frame_table import FrameTable
 

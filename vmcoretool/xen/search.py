@@ -6,14 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
-from vmcoretool.paging.x86_64 import FRAME_MASK, PRESENT
-from vmcoretool.xen.layouts import LINEAR_PT_SLOT
+from vmcoretool.memory.x86_64 import FRAME_MASK, PRESENT
+from vmcoretool.xen.image.layouts import LINEAR_PT_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vmcoretool.memory import PhysicalMemory
-    from vmcoretool.xen.image import Image
+    from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.xen.image.image import Image
 
 BLOCK: Final = 64 * 1024
 SCAN_BLOCK: Final = MIB

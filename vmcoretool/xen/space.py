@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.paging.x86_64 import walk
+from vmcoretool.memory.x86_64 import walk
 
 if TYPE_CHECKING:
-    from vmcoretool.memory import PhysicalMemory
-    from vmcoretool.xen.image import Image
+    from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.xen.image.image import Image
 
 PAGE: Final = 4096
 HYPERVISOR_START: Final = 0xFFFF_8000_0000_0000

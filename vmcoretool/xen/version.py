@@ -9,7 +9,7 @@ from vmcoretool.notes.crash_info import STRING_WORDS
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Maddr
-    from vmcoretool.memory import PhysicalMemory
+    from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.notes.crash_info import CrashInfo
 
 STRING_LIMIT: Final = 256

@@ -1,0 +1,1 @@
+"""What opens a dump: the commands of crash and makedumpfile."""

@@ -1,0 +1,189 @@
+"""The exact ``crash`` command lines: what to type, whether it will open, and what is missing.
+
+crash's rules are those of its netdump.c and xen_hyper.c, unchanged from 7.0.4 to 9.0: the
+CRASH_INFO note is found by type alone and its words are counted, xen_phys_start is the last but
+one of *more than nine*, the p2m frame the last; the command line beats the note; a number is
+always read as hexadecimal.  Hypervisor mode needs a namelist whose name starts with "xen-syms",
+or ``--hyper``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.debuggers.crash_caveats import (
+    address_caveats,
+    build_id_note,
+    directmap_caveats,
+    dump_caveats,
+    dwarf_caveats,
+    linux_caveats,
+    release_caveats,
+)
+from vmcoretool.debuggers.packages import Caveat, hypervisor_package, namelist_caveats
+from vmcoretool.debuggers.session import VMLINUX, learnt_by_crash
+from vmcoretool.formats.api import EM_386
+from vmcoretool.host.symbol_files import DOM0, HYPERVISOR, session_of
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from vmcoretool.debuggers.session import Situation
+    from vmcoretool.xen.domains import Domain
+
+XEN_SYMS: Final = "xen-syms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashCommand:
+    """One crash session.
+
+    Attributes:
+        target: "hypervisor", "dom0" or "domN".
+        purpose: what one sees in it.
+        argv: the arguments, ready for exec.
+        ready: whether it would open as it stands.
+        requires_option: crash would not learn the right address from this dump by itself.
+        caveats: what is missing and where to get it.
+    """
+
+    target: str
+    purpose: str
+    argv: tuple[str, ...]
+    ready: bool
+    requires_option: bool
+    caveats: tuple[str, ...]
+
+    def shell(self) -> str:
+        """The command quoted for any POSIX shell; safe to eval whatever the files are called."""
+        return shlex.join(self.argv)
+
+    def display(self) -> str:
+        r"""The command for a terminal: control characters appear as in bash's ``$'\n'``."""
+        return display(self.argv)
+
+
+def display(argv: tuple[str, ...]) -> str:
+    r"""Arguments for a terminal: control characters appear as in bash's ``$'\n'``."""
+    return " ".join(_display(word) for word in argv)
+
+
+def _display(word: str) -> str:
+    if word.isascii() and word.isprintable():
+        return shlex.quote(word)
+    escaped = printable(word.replace("\\", "\\\\").replace("'", "\\'"))
+    return f"$'{escaped}'"
+
+
+def suggest(situation: Situation) -> tuple[CrashCommand, ...]:
+    """The commands for the hypervisor, dom0, and each PV domain beside it."""
+    common = (*address_caveats(situation), *dump_caveats(situation))
+    found = [_hypervisor(situation, common), _dom0(situation, common)]
+    found += [
+        _guest(situation, domain, common)
+        for domain in situation.host.domains
+        if domain.id and domain.type == "pv"
+    ]
+    return tuple(found)
+
+
+def without_command(domains: tuple[Domain, ...]) -> tuple[Domain, ...]:
+    """The domains that no crash can open from a host's dump."""
+    return tuple(one for one in domains if one.type != "pv")
+
+
+def _command(  # noqa: PLR0913 - a command's parts
+    situation: Situation,
+    target: str,
+    purpose: str,
+    argv: tuple[str, ...],
+    caveats: tuple[Caveat, ...],
+    *,
+    required: bool,
+) -> CrashCommand:
+    return CrashCommand(
+        target=target,
+        purpose=purpose,
+        argv=("crash", *situation.option, *argv, *situation.dumps),
+        ready=not any(one.blocks for one in caveats),
+        requires_option=required,
+        caveats=tuple(one.text for one in caveats),
+    )
+
+
+def _hypervisor(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
+    vmcore, verdict = situation.vmcore, situation.verdict
+    version = situation.xen.version
+    caveats = list(common)
+    if verdict.status == "reported":
+        caveats.append(Caveat("the address is only recorded, nothing in this dump proves it"))
+    if vmcore.architecture == "i386":
+        caveats.append(Caveat("a 32-bit hypervisor needs a crash built for 32-bit x86"))
+    caveats += namelist_caveats(
+        situation.selection,
+        HYPERVISOR,
+        XEN_SYMS,
+        "the symbol file of this very build of Xen"
+        f"{build_id_note(situation.xen.build_id)}, with DWARF; give it with --xen-syms PATH; it "
+        f"comes from {hypervisor_package(situation.xen)}",
+    )
+    if version:
+        caveats += release_caveats(situation)
+    caveats += directmap_caveats(situation)
+    caveats += dwarf_caveats(situation, HYPERVISOR)
+    files = situation.namelists(HYPERVISOR, XEN_SYMS)
+    named = files[0].rpartition("/")[2].startswith(XEN_SYMS)
+    learnt, _ = learnt_by_crash(vmcore)
+    return _command(
+        situation,
+        HYPERVISOR,
+        "Xen itself: its log, domains, virtual CPUs, stacks",
+        (*(() if named else ("--hyper",)), *files),
+        tuple(caveats),
+        required=verdict.status != "not-relocatable" and learnt != verdict.xen_phys_start,
+    )
+
+
+def _dom0(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
+    vmcore, host = situation.vmcore, situation.host
+    info = vmcore.crash_info
+    domain = host.domain(0)
+    noted = info.dom0_p2m_mfn if info else None
+    p2m = (domain.p2m_mfn if domain else None) or noted
+    caveats = list(common)
+    caveats += linux_caveats(situation, DOM0, domain)
+    if domain and domain.type == "hvm":
+        caveats.append(Caveat("dom0 is a PVH domain: crash cannot follow its memory"))
+    elif p2m is None:
+        caveats.append(Caveat("neither notes nor memory tell dom0's p2m tree"))
+    if info and info.word_size == 8 and vmcore.container.machine.e_machine == EM_386:
+        caveats.append(Caveat("a 32-bit dom0 on a 64-bit Xen: no crash can use these notes for it"))
+    _, learnt = learnt_by_crash(vmcore)
+    needed = p2m is None or p2m != learnt
+    option = ("--p2m_mfn", f"{p2m:#x}") if needed and p2m is not None else ()
+    return _command(
+        situation,
+        DOM0,
+        "dom0's Linux: processes, log, stacks",
+        (*option, *situation.namelists(DOM0, VMLINUX)),
+        tuple(caveats),
+        required=needed,
+    )
+
+
+def _guest(situation: Situation, domain: Domain, common: tuple[Caveat, ...]) -> CrashCommand:
+    target = session_of(domain.id)
+    caveats = [*common, *linux_caveats(situation, target, domain)]
+    p2m = domain.p2m_mfn
+    if p2m is None:
+        caveats.append(Caveat("its shared info page names no p2m tree, which crash needs"))
+    option = ("--p2m_mfn", f"{p2m:#x}") if p2m is not None else ("--p2m_mfn", "MFN")
+    return _command(
+        situation,
+        target,
+        f"the Linux of PV domain {domain.id}",
+        (*option, *situation.namelists(target, VMLINUX)),
+        tuple(caveats),
+        required=True,
+    )

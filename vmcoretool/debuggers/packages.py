@@ -1,0 +1,120 @@
+"""What to say of a session's symbol file: what crash will make of it, and where to get a better."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmcoretool.host.identity import XenIdentity
+    from vmcoretool.host.symbol_files import Selection
+    from vmcoretool.linux.kernel import Kernel
+    from vmcoretool.xen.version import XenVersion
+
+NO_DWARF: Final = "no debugging data available"
+"""What crash says of a symbol file without DWARF (symbols.c)."""
+UNPACK: Final = {"gzip": "gunzip -k", "bzip2": "bunzip2 -k", "xz": "unxz -k", "zstd": "unzstd",
+                  "lz4": "unlz4"}  # fmt: skip
+"""Commands that take a compression off and keep the packed file."""
+_EFI_SIZE: Final = 32
+_SHOWN: Final = 3
+_PACKAGED: Final = 4
+_DEBUG_INFO: Final = (4, 12)
+"""The first Xen with that option: commit a5f52c3f72; before, the whole build was a debug one."""
+
+
+class Caveat(NamedTuple):
+    """One thing to know about a command; ``blocks``: it keeps the command from opening."""
+
+    text: str
+    blocks: bool = True
+
+
+def namelist_caveats(
+    selection: Selection, target: str, placeholder: str, wanted: str
+) -> Iterator[Caveat]:
+    """What keeps the chosen file from being what crash needs.
+
+    Args:
+        selection: what was found.
+        target: the session.
+        placeholder: what stands in the command where there is no file.
+        wanted: the file that is needed, and where it comes from.
+    """
+    chosen = selection.chosen.get(target)
+    if chosen is None:
+        named = target in selection.named
+        yield Caveat(f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}")
+        yield from _refused(selection, target)
+        return
+    mine = chosen.candidate
+    other = selection.companions.get(target)
+    path = printable(mine.path)
+    if not mine.elf:
+        yield Caveat(f"{path} is a map: crash needs the ELF file of the same build, with DWARF")
+    elif not mine.dwarf and not (other and other.dwarf):
+        yield Caveat(f'{path} has no DWARF: crash will say "{NO_DWARF}"')
+        yield Caveat(f"needed is {wanted}")
+    if mine.split and not other:
+        yield Caveat(f"{path} holds debugging data alone: crash needs what it was split from, too")
+    if mine.packed:
+        tool = UNPACK.get(mine.packed, "unpack")
+        yield Caveat(f"unpack it first: {tool} {printable(shlex.quote(mine.path))}")
+
+
+def _refused(selection: Selection, target: str) -> Iterator[Caveat]:
+    rows = [one for one in selection.matches if one.target == target and one.candidate.asked_for]
+    for one in rows[:_SHOWN]:
+        reasons = "; ".join(one.reasons)
+        verdict = "is not it" if one.match == "differs" else "is not known to be it"
+        yield Caveat(f"{printable(one.candidate.path)} {verdict}: {reasons}")
+    if len(rows) > _SHOWN:
+        yield Caveat(f"nor are {len(rows) - _SHOWN} others: see the list of symbol files")
+
+
+def hypervisor_package(xen: XenIdentity) -> str:
+    """Where a hypervisor's symbol file comes from, by the compiler that its maker used."""
+    version = xen.version
+    if xen.build_id and len(xen.build_id) == _EFI_SIZE:
+        return (
+            "xen-VERSION.efi.elf (installed by Xen 4.18 and later, else left in the build tree), "
+            "not from xen-syms: this host booted xen.efi"
+        )
+    compiler = (version.compiler or "") if version else ""
+    if version and version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler):
+        return (
+            f"package xen-hypervisor-{version.major}.{version.minor}-amd64-dbg where the "
+            f"distribution built it (without DWARF up to 4.17); else from {_build_tree(version)}"
+        )
+    if "SUSE" in compiler:
+        return "package xen-debuginfo"
+    if "Red Hat" in compiler:
+        return "package xen-hypervisor-debuginfo (XCP-ng), kernel-debuginfo (RHEL 5)"
+    if not compiler:
+        return f"the debug package of whoever built it, or from {_build_tree(version)}"
+    return _build_tree(version)
+
+
+def _build_tree(version: XenVersion | None) -> str:
+    old = version is not None and (version.major, version.minor) < _DEBUG_INFO
+    return f"the build tree, made with {'debug=y' if old else 'CONFIG_DEBUG_INFO=y'}"
+
+
+def kernel_package(kernel: Kernel | None) -> str:
+    """Where a kernel's debug image comes from, by its banner; "" where that does not tell."""
+    if kernel is None:
+        return ""
+    if "Debian" in kernel.banner:
+        return f"; it comes from package linux-image-{kernel.release}-dbg"
+    if "Ubuntu" in kernel.banner:
+        return f"; it comes from package linux-image-unsigned-{kernel.release}-dbgsym"
+    if "SUSE" in kernel.banner:
+        flavour = kernel.release.rpartition("-")[2]
+        return f"; it comes from package kernel-{flavour}-debuginfo for {kernel.release}"
+    if "Red Hat" in kernel.banner or "redhat" in kernel.banner or "fedora" in kernel.banner:
+        return f"; it comes from package kernel-debuginfo for {kernel.release}"
+    return ""

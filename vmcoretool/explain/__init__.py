@@ -1,0 +1,1 @@
+"""What an error of crash or makedumpfile means for a dump."""

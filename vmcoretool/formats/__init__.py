@@ -1,0 +1,1 @@
+"""How machine memory is packed in a file: one module per format."""

@@ -1,0 +1,169 @@
+"""The files of a kdump dump, and whether bitmap, descriptors and data of each fit together.
+
+The bitmap alone says which descriptor is which frame's, and nothing protects it: a bit too many or
+too few gives every frame behind it its neighbour's page.  But writers put the page data right
+behind the descriptors, at times with the shared page of zeros first (makedumpfile
+write_kdump_pages_and_bitmap_cyclic, QEMU write_dump_pages), so the place of the first data tells
+how many descriptors the writer counted.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vmcoretool.errors import FormatError
+from vmcoretool.findings import Finding, finding
+
+if TYPE_CHECKING:
+    import struct
+    from collections.abc import Sequence
+
+    from vmcoretool.formats.kdump.bitmap import PageBitmap
+    from vmcoretool.formats.kdump.header import KdumpHeader
+    from vmcoretool.sources.file import ByteSource
+
+DESCRIPTOR: Final = 24
+_SAMPLE: Final = 256
+
+
+class Part(NamedTuple):
+    """One file: the frames whose data it holds, and where its descriptors start.
+
+    ``trusted`` is False where it is not known which descriptor is which frame's.
+    """
+
+    start_pfn: int
+    end_pfn: int
+    source: ByteSource
+    descriptors: int
+    first_rank: int
+    trusted: bool = True
+
+
+def make_parts(
+    headers: Sequence[KdumpHeader],
+    sources: Sequence[ByteSource],
+    dumped: PageBitmap,
+    descriptors: int,
+) -> list[Part]:
+    """The parts that hold frames, in ascending order.
+
+    Raises:
+        FormatError: two hold the same frames.
+    """
+    parts = [
+        Part(
+            one.start_pfn,
+            one.end_pfn,
+            source,
+            descriptors,
+            dumped.rank(one.start_pfn) if one.split else 0,
+        )
+        for one, source in zip(headers, sources, strict=True)
+        if one.start_pfn < one.end_pfn
+    ]
+    parts.sort(key=lambda part: part[:2])
+    for before, part in pairwise(parts):
+        if part.start_pfn < before.end_pfn:
+            raise FormatError(
+                f"{before.source.path} holds frame {part.start_pfn:#x} too",
+                path=part.source.path,
+                cure="give each part of a split set once",
+            )
+    return parts
+
+
+def find_missing(parts: Sequence[Part], dumped: PageBitmap, findings: list[Finding]) -> None:
+    """Tell the frames that no part holds."""
+    at = 0
+    for part in [*parts, None]:
+        start = part.start_pfn if part else dumped.frames
+        if start > at and dumped.rank(start) > dumped.rank(at):
+            message = f"no part holds frames {at:#x} to {start:#x}"
+            findings.append(finding("split-part-missing", message))
+        if part:
+            at = max(at, part.end_pfn)
+
+
+def find_end(
+    part: Part,
+    dumped: PageBitmap,
+    unpack: struct.Struct,
+    block_size: int,
+    findings: list[Finding],
+) -> None:
+    """Tell when a part was cut short: the data of its last frame is missing."""
+    last = dumped.rank(part.end_pfn) - part.first_rank - 1
+    if last < 0:
+        return
+    try:
+        raw = part.source.pread(DESCRIPTOR, part.descriptors + last * DESCRIPTOR)
+    except FormatError:
+        return  # said already: the stream is incomplete
+    lost = len(raw) < DESCRIPTOR
+    if not lost:
+        offset, size, _, _ = unpack.unpack(raw)
+        lost = offset == 0 or (offset + size > part.source.size and size <= block_size)
+    if lost:
+        message = f"{part.source.path}: the data of the last pages is missing"
+        findings.append(finding("truncated", message))
+
+
+def check_map(
+    part: Part,
+    dumped: PageBitmap,
+    unpack: struct.Struct,
+    block_size: int,
+    findings: list[Finding],
+) -> Part:
+    """The part, no longer trusted where the bitmap has other than the descriptors' frames."""
+    own = dumped.rank(part.end_pfn) - part.first_rank
+    rows = _rows(part, unpack, 0, min(max(own, 1), _SAMPLE))
+    found = _counted(rows, part.descriptors, block_size)
+    if not found or dumped.count in found:
+        return part
+    counted = min(found)
+    behind = _rows(part, unpack, own, 1) if own < counted else []
+    if not any(map(any, behind)):
+        if counted > dumped.count:
+            if part.end_pfn - part.start_pfn == dumped.frames:
+                # pages and their bits are written piece by piece: the last pieces never were
+                message = f"{part.source.path}: the bitmap has {dumped.count} of {counted} pages"
+                findings.append(finding("truncated", message))
+            return part
+        # a bit of another part's frames moves nothing here
+        if own <= counted and any(map(any, _rows(part, unpack, own - 1, 1))):
+            return part
+    message = (
+        f"{part.source.path}: the page bitmap has {dumped.count} frames, the file was written "
+        f"with {counted}: it cannot be told which page is which frame's"
+    )
+    findings.append(finding("page-map-damaged", message))
+    return part._replace(trusted=False)
+
+
+def _rows(part: Part, unpack: struct.Struct, first: int, count: int) -> list[tuple[int, ...]]:
+    # descriptors by their number; [] where they are not in the file
+    if first < 0:
+        return []
+    try:
+        raw = part.source.pread(count * DESCRIPTOR, part.descriptors + first * DESCRIPTOR)
+    except FormatError:
+        return []
+    return list(unpack.iter_unpack(raw[: len(raw) - len(raw) % DESCRIPTOR]))
+
+
+def _counted(rows: list[tuple[int, ...]], descriptors: int, block_size: int) -> set[int]:
+    # How many descriptors fit before the first data, [] where that is no whole number.
+    if not rows:
+        return set()
+    offset, size = rows[0][:2]
+    others = {row[0] for row in rows[1:] if row[0]}
+    lowest = {offset} if offset else set()
+    if others and not others & {offset, offset + size}:
+        # no neighbour confirms the first descriptor: it may itself be damaged
+        lowest |= {min(others), min(others) - size}
+    # with or without the page of zeros; never both, as no block size is a multiple of 24
+    rooms = [at - descriptors - zeros for at in lowest for zeros in (0, block_size)]
+    return {room // DESCRIPTOR for room in rooms if room > 0 and room % DESCRIPTOR == 0}

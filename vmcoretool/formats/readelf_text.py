@@ -1,0 +1,116 @@
+"""Text of ``readelf -Wn`` or ``eu-readelf -n``: what XCP-ng keeps of a crash by default.
+
+binutils prints the payload of notes it does not know as hexadecimal bytes ("description data:"),
+on the same line with -W and on the next without; elfutils prints no payload of them, and writes out
+registers (PRSTATUS) and Linux's VMCOREINFO, which is not read back here.  There is no memory in
+such a file, so nothing can be proved from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.addresses import MIB, FileOffset
+from vmcoretool.errors import FormatError, TruncatedError
+from vmcoretool.findings import finding
+from vmcoretool.formats.api import EM_386, EM_X86_64, Container, Format, Machine, only_source
+from vmcoretool.formats.no_memory import NoMemory
+from vmcoretool.notes.elf_note import Note
+from vmcoretool.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vmcoretool.sources.file import ByteSource
+
+MAX_SIZE: Final = 32 * MIB
+_MARKS: Final = (b"Displaying notes found", b"Note segment of ")
+# owner, size in hexadecimal (binutils) or decimal (elfutils), what the tool calls the type; spaces
+# are tried only behind an owner's last letter, so that millions of them cost only their length
+_LINE: Final = re.compile(
+    rb"^  (\S[^\t\n]{0,63}?)(?<! ) {1,64}(0x[0-9a-f]{8}|\d{1,10})[ \t]{1,64}(\S[^\n]*)$",
+    re.MULTILINE,
+)
+_TYPE: Final = re.compile(rb"\(0x([0-9a-f]{1,8})\)|<unknown>: (\d{1,10})")
+_DATA: Final = re.compile(rb"description data: ((?:[0-9a-f]{2} ?)*)")
+_NAMED: Final = {b"NT_PRSTATUS": 1, b"PRSTATUS": 1}
+_SIZES: Final = {336: EM_X86_64, 144: EM_386}
+
+
+def _probe(source: ByteSource) -> bool:
+    head = source.pread(4096, 0)
+    return any(mark in head for mark in _MARKS) and b"\0" not in head
+
+
+def _open(sources: Sequence[ByteSource]) -> Container:
+    source = only_source(sources, "text about a dump")
+    if source.size > MAX_SIZE:
+        raise FormatError(f"{source.size // MIB} MiB are too much for the text of ELF notes")
+    text = source.pread(source.size, 0)
+    notes = tuple(_notes(text))
+    if not notes:
+        raise TruncatedError(
+            "the text ends before its first note",
+            where=FileOffset(0),
+            cure="make it again: readelf -Wn VMCORE > FILE",
+        )
+    machine = next((_SIZES[size] for _, size in _sizes(text) if size in _SIZES), EM_X86_64)
+    message = "this is text about a dump's notes, not the dump: nothing in it can be proved"
+    return Container(
+        format="readelf-text",
+        machine=Machine(machine, "little"),
+        pages=NoMemory(),
+        note_blobs=(),
+        complete=False,
+        findings=(finding("notes-only", message),),
+        notes=notes,
+    )
+
+
+def _number(text: bytes) -> int:
+    return int(text, 16 if text.startswith(b"0x") else 10)
+
+
+def _notes(text: bytes) -> Iterator[Note]:
+    lines = list(_LINE.finditer(text))
+    for at, line in enumerate(lines):
+        size = _number(line[2])
+        end = lines[at + 1].start() if at + 1 < len(lines) else len(text)
+        kind = _kind(line[3])
+        if kind is None:
+            continue
+        data = _DATA.search(text, line.start(), end)
+        desc = bytes.fromhex(data[1].decode("ascii")) if data else b""
+        yield Note(
+            owner=printable(line[1].strip()),
+            type=kind,
+            desc=desc[:size],
+            offset=FileOffset(line.start()),
+            desc_offset=FileOffset(data.start(1) if data else line.start()),
+            complete=len(desc) == size,
+        )
+
+
+def _kind(words: bytes) -> int | None:
+    number = _TYPE.search(words)
+    if number:
+        return int(number[1], 16) if number[1] else int(number[2])
+    return _NAMED.get(words.split()[0])
+
+
+def _sizes(text: bytes) -> Iterator[tuple[bytes, int]]:
+    for line in _LINE.finditer(text):
+        if line[1] == b"CORE":
+            yield line[1], _number(line[2])
+
+
+FORMAT: Final = Format(
+    name="readelf-text",
+    title="text of readelf -Wn or eu-readelf -n (XCP-ng keeps readelf-Wn.out)",
+    reference="binutils readelf, elfutils readelf",
+    probe=_probe,
+    open=_open,
+    limits="there is no memory in it: an address is at most reported; of elfutils' text (registers "
+    "and VMCOREINFO written out, no other payload) owners, types and sizes only",
+)

@@ -1,0 +1,110 @@
+"""What ``inspect`` says of a dump, as files beside it.
+
+``vmcoretool.json`` is the object of ``inspect --json`` with one key more, ``report``: by which
+version of this tool, of which file of which size.  ``vmcoretool.txt`` is the text.  Both appear
+whole or not at all, readable by root alone: command lines and logs may hold secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final, NamedTuple
+
+from vmcoretool.inspection.inspect import inspect_vmcore
+from vmcoretool.printable import printable
+from vmcoretool.release import __version__
+from vmcoretool.vmcore import open_vmcore
+
+JSON_NAME: Final = "vmcoretool.json"
+TEXT_NAME: Final = "vmcoretool.txt"
+FAILURE_SCHEMA: Final = "vmcoretool/report/1"
+_LIMIT: Final = 200
+
+
+class Report(NamedTuple):
+    """What was written: the two files, and one line for a log."""
+
+    json_path: str
+    text_path: str
+    summary: str
+
+
+def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> Report:
+    """Inspect a dump and leave the answer beside it.
+
+    Args:
+        path: the dump; it is only read.
+        folder: where the files are written; default: the dump's own folder.
+
+    Raises:
+        OSError: the dump cannot be read, or the folder not be written to; nothing is left behind.
+        VmcoreError: it is no dump, or too damaged.
+    """
+    # imported here: the package itself is imported by every command, which needs none of this
+    from vmcoretool.inspection.as_json import inspection_object  # noqa: PLC0415
+    from vmcoretool.render.text import inspection_text, whose  # noqa: PLC0415
+
+    name = os.fspath(path)
+    place = folder if folder is not None else os.path.dirname(os.path.abspath(name))
+    with open_vmcore(name) as vmcore:
+        inspection = inspect_vmcore(vmcore)
+        facts = inspection_object(inspection)
+        text = inspection_text(inspection) + "\n"
+    verdict = inspection.verdict
+    said = whose(inspection.kind, inspection.vmcore)
+    if inspection.kind == "xen-host":
+        version = inspection.xen.version if inspection.xen else None
+        start = "unknown" if verdict.xen_phys_start is None else f"{verdict.xen_phys_start:#x}"
+        said = f"Xen {version.text if version else '(version unknown)'}, xen_phys_start {start} "
+        said += f"{verdict.status}; {printable(inspection.crash.panic or b'no panic text')}"
+    return _write(place, name, facts, text, said[:_LIMIT])
+
+
+def write_failure(path: str, reason: str) -> Report:
+    """Leave beside a dump why it could not be inspected, so that it is not tried for ever.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    why = printable(reason)
+    facts = {"schema": FAILURE_SCHEMA, "error": why}
+    place = os.path.dirname(os.path.abspath(path))
+    return _write(place, path, facts, f"{printable(path)}: {why}\n", f"not inspected: {why}")
+
+
+def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -> Report:
+    import json  # noqa: PLC0415 - as above
+
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        size = None
+    name = os.path.basename(path)
+    facts["report"] = {
+        "tool": f"vmcoretool {__version__}",
+        "dump": printable(name),
+        "size": size,
+    }
+    text_path = os.path.join(place, TEXT_NAME)
+    json_path = os.path.join(place, JSON_NAME)
+    _put(text_path, text)
+    _put(json_path, json.dumps(facts) + "\n")  # last: it says that the work is done
+    return Report(json_path, text_path, f"{printable(name)}: {said}")
+
+
+def _put(path: str, text: str) -> None:
+    # tmp, fsync, rename: a reader sees the old file or the new one, never half of one
+    import tempfile  # noqa: PLC0415 - as above
+
+    folder, name = os.path.split(path)
+    handle, partial = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    try:
+        with open(handle, "w", encoding="ascii", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise

@@ -1,0 +1,1 @@
+"""Whose dump it is, who crashed and why."""

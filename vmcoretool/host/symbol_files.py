@@ -1,0 +1,144 @@
+"""Which symbol file goes with which crash session: the hypervisor's, dom0's, each PV domain's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vmcoretool.host.host import Host
+    from vmcoretool.linux.kernel import Kernel
+    from vmcoretool.symbols.candidates import Candidate
+    from vmcoretool.symbols.matching import Facts, Match
+    from vmcoretool.xen.domains import Domain
+
+HYPERVISOR: Final = "hypervisor"
+DOM0: Final = "dom0"
+
+
+class Selection(NamedTuple):
+    """What came of the search.
+
+    Attributes:
+        matches: what is worth telling: the files that match, and why the others do not.
+        chosen: by session, the file to use.
+        named: by session without one, the file that the user named and that nothing refuted.
+        companions: by session, what the chosen file was split from, or the debugging data split
+            off it.
+        kernels: by session, the Linux it is about, where memory shows it.
+        troubles: what kept the search from being whole.
+    """
+
+    matches: tuple[Match, ...] = ()
+    chosen: Mapping[str, Match] = {}
+    named: Mapping[str, Match] = {}
+    companions: Mapping[str, Candidate] = {}
+    kernels: Mapping[str, Kernel] = {}
+    troubles: tuple[str, ...] = ()
+
+
+def session_of(domain_id: int) -> str:
+    """A domain's name in commands."""
+    return f"dom{domain_id}"
+
+
+def select(host: Host) -> Selection:
+    """Compare every candidate with every program in the dump, and choose.
+
+    A Linux file of a usual place that matches nothing is not told: it is another machine's kernel.
+    """
+    domains = [one for one in host.domains if one.type != "hvm"]
+    kernels = _kernels(host, domains)
+    case = host.case
+    dom0 = host.dom0_kernel.build_id if host.dom0_kernel else None
+    xen = case.build_id(host.image) if host.image else None
+    if not case.may_have_namelists(xen, dom0):
+        return Selection(kernels=kernels)
+    from vmcoretool.symbols.matching import choose  # noqa: PLC0415 - only where one may be used
+
+    matches = [one for one in host.case.namelist.matches if _told(one)]
+    facts = [_facts(host, domain, kernels.get(session_of(domain.id))) for domain in domains]
+    for candidate in _linux_candidates(host, facts):
+        matches += _compare(candidate, facts)
+    chosen: dict[str, Match] = {}
+    named: dict[str, Match] = {}
+    companions: dict[str, Candidate] = {}
+    for target in (HYPERVISOR, *(one.target for one in facts)):
+        best = choose(matches, target)
+        if best is None:
+            named.update((target, one) for one in matches if _unrefuted(one, target))
+            continue
+        chosen[target] = best
+        other = _companion(matches, best)
+        if other:
+            companions[target] = other
+    return Selection(tuple(matches), chosen, named, companions, kernels, host.case.search_troubles)
+
+
+def _kernels(host: Host, domains: list[Domain]) -> dict[str, Kernel]:
+    kernels = {DOM0: host.dom0_kernel} if host.dom0_kernel else {}
+    for domain in domains:
+        found = host.kernel(domain) if domain.id else None
+        if found:
+            kernels[session_of(domain.id)] = found
+    return kernels
+
+
+def _told(one: Match) -> bool:
+    from vmcoretool.symbols.candidates import USUAL  # noqa: PLC0415 - as above
+
+    return one.match == "matches" or one.candidate.origin != USUAL or one.target == HYPERVISOR
+
+
+def _unrefuted(one: Match, target: str) -> bool:
+    return one.target == target and one.match == "undecided" and one.candidate.named
+
+
+def _linux_candidates(host: Host, facts: list[Facts]) -> Iterator[Candidate]:
+    seen: set[str] = set()
+    known = [one.build_id for one in facts if one.build_id]
+    build_ids: list[str | None] = [*known] or [None]
+    for build_id in build_ids:
+        for candidate in host.case.candidates_for(build_id):
+            if not candidate.for_hypervisor and candidate.path not in seen:
+                seen.add(candidate.path)
+                yield candidate
+
+
+def _compare(candidate: Candidate, facts: list[Facts]) -> list[Match]:
+    from vmcoretool.symbols.matching import Facts, match  # noqa: PLC0415 - as above
+
+    results = [match(candidate, one) for one in facts]
+    if not results:
+        results = [match(candidate, Facts(DOM0, "linux"))]
+    hits = [one for one in results if one.match == "matches"]
+    return hits or [one for one in results[:1] if _told(one)]
+
+
+def _facts(host: Host, domain: Domain, kernel: Kernel | None) -> Facts:
+    from vmcoretool.symbols.matching import Facts  # noqa: PLC0415 - as above
+
+    linux = host.case.vmcore.vmcoreinfo_linux if domain.id == 0 else None
+    told = linux.entries if linux else {}
+    return Facts(
+        target=session_of(domain.id),
+        purpose="linux",
+        build_id=(kernel.build_id if kernel else None) or told.get("BUILD-ID"),
+        release=(kernel.release if kernel else None) or told.get("OSRELEASE"),
+        banner=kernel.banner if kernel else "",
+    )
+
+
+def _companion(matches: list[Match], best: Match) -> Candidate | None:
+    # the other half of a pair that objcopy --only-keep-debug made: same build-id, one split
+    mine = best.candidate
+    if mine.build_id is None or not (mine.split or not mine.dwarf):
+        return None
+    for one in matches:
+        other = one.candidate
+        if (one.target, one.match, other.build_id) == (best.target, "matches", mine.build_id):
+            halves = sorted((mine.split and mine.dwarf, other.split and other.dwarf))
+            if halves == [False, True] and other.elf:
+                return other
+    return None

@@ -1,0 +1,145 @@
+"""What the user should know besides the result: findings drawn from a case and its verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmcoretool.findings import Finding, finding
+from vmcoretool.printable import printable
+from vmcoretool.xen.image.layouts import DIRECTMAPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.host.host import Host
+    from vmcoretool.host.identity import IdlePageTable, XenIdentity
+    from vmcoretool.host.symbol_files import Selection
+    from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.domains import Domain
+
+
+_NAMED_PAGES = 4
+_NAMED_DOMAINS = 12
+
+
+def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
+    """What to say of memory that could not be read; to be asked when all reading is done."""
+    pages = sorted(vmcore.memory.unreadable)
+    if pages:
+        some = ", ".join(f"{page:#x}" for page in pages[:_NAMED_PAGES])
+        more = ", ..." if len(pages) > _NAMED_PAGES else ""
+        yield finding("page-unreadable", f"{len(pages)} of the pages asked for: {some}{more}")
+
+
+def guest_findings(case: Case) -> Iterator[Finding]:
+    """What to say of a dump that is not a Xen host's."""
+    for idle in case.scanned:
+        message = f"an image of Xen lies at {idle.base:#x}, but no CPU of this machine ran it"
+        yield finding("nested-xen-image", message)
+
+
+def host_findings(
+    case: Case, verdict: Verdict, xen: XenIdentity, idle: IdlePageTable | None
+) -> Iterator[Finding]:
+    """What to say of a Xen host's dump."""
+    vmcore = case.vmcore
+    yield from _note_findings(vmcore, verdict)
+    yield from _address_findings(verdict)
+    known = verdict.status in ("verified", "disputed", "not-relocatable")
+    if known and idle and not idle.proven:
+        if "refuted" in idle.proof:
+            yield finding("pgd-l4-wrong", f"the page at {idle.maddr:#x} is not the idle table")
+        else:
+            message = f"the page at {idle.maddr:#x} is not in the dump"
+            yield finding("idle-page-table-missing", message)
+    if idle and idle.proven and case.pgd_l4 not in (None, idle.vaddr):
+        message = f"it says {case.pgd_l4:#x}; the table is at {idle.vaddr:#x}"
+        yield finding("pgd-l4-wrong", message)
+    if xen.directmap is not None and xen.directmap is not DIRECTMAPS[0]:
+        message = f"the direct map starts at {xen.directmap.start:#x} ({xen.directmap.name})"
+        yield finding("directmap-unusual", message)
+    lost = [str(cpu.cpu) for cpu in vmcore.cpus if not cpu.saved]
+    if lost:
+        message = f"CPU {', '.join(lost[:16])}: no registers were saved"
+        yield finding("cpu-not-saved", message)
+    if vmcore.architecture not in ("x86_64", "i386"):
+        message = f"page tables of {vmcore.architecture} are not walked"
+        yield finding("architecture-not-supported", message)
+
+
+def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Finding]:
+    """What to say of domains that could not be read, or say something else than the notes.
+
+    Args:
+        host: the crashed host.
+        without_command: the domains that no crash can open.
+    """
+    trouble = host.domain_list.trouble
+    if trouble and host.space is not None and host.vmcoreinfo is not None:
+        message = f"after {len(host.domains)} domains: {trouble}"
+        yield finding("domain-list-damaged", message)
+    for domain in host.domains:
+        wrong = host.p2m_trouble(domain)
+        if wrong:
+            yield finding("p2m-damaged", f"of domain {domain.id}: {wrong}")
+    check = host.dom0_p2m
+    if check and not check.agree:
+        message = (
+            f"the note says mfn {check.note:#x}, dom0's shared info page {check.shared_info:#x}"
+        )
+        yield finding("dom0-p2m-disputed", message)
+    if without_command:
+        some = ", ".join(str(one.id) for one in without_command[:_NAMED_DOMAINS])
+        more = ", ..." if len(without_command) > _NAMED_DOMAINS else ""
+        yield finding("domain-not-openable", f"domain {some}{more}: HVM, PVH or not understood")
+
+
+def namelist_findings(selection: Selection) -> Iterator[Finding]:
+    """What to say of symbol files."""
+    for one in selection.matches:
+        path = printable(one.candidate.path)
+        if one.match != "matches" and one.candidate.named:
+            yield finding("namelist-not-used", f"{path}: {printable('; '.join(one.reasons))}")
+    for target, one in selection.chosen.items():
+        other = selection.companions.get(target)
+        if one.candidate.elf and not one.candidate.dwarf and not (other and other.dwarf):
+            path = printable(one.candidate.path)
+            yield finding("namelist-no-dwarf", f"{path}, of {target}, has no debugging data")
+    for trouble in selection.troubles[:_NAMED_DOMAINS]:
+        yield finding("namelist-search-incomplete", printable(trouble))
+
+
+def _note_findings(vmcore: Vmcore, verdict: Verdict) -> Iterator[Finding]:
+    info = vmcore.crash_info
+    if info is None:
+        yield finding("notes-missing", "the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
+        return
+    if info.xen_phys_start is None and verdict.status != "not-relocatable":
+        count = len(info.words)
+        message = "word 8 of the note is 0"
+        if not info.has_phys_start_word:
+            message = f"the note has {count} words, the form without xen_phys_start"
+        yield finding("xen-phys-start-not-recorded", message)
+    if info.dom0_p2m_mfn is None:
+        yield finding("dom0-p2m-missing", "the note's last word holds no machine frame")
+
+
+def _address_findings(verdict: Verdict) -> Iterator[Finding]:
+    start = verdict.xen_phys_start
+    if verdict.status == "disputed":
+        liars = [one for one in verdict.contradicting if one.strength == "recorded"]
+        said = ", ".join(f"{one.source} says {one.xen_phys_start:#x}" for one in liars)
+        proven = any(one.strength == "derived" for one in verdict.supporting)
+        if proven:
+            where = "not relocated" if start is None else f"{start:#x}"
+            yield finding("xen-phys-start-wrong", f"{said}; the page tables prove {where}")
+        else:
+            values = {f"{one.xen_phys_start or 0:#x}" for one in verdict.contradicting}
+            message = f"candidates: {', '.join(sorted(values))}"
+            yield finding("address-disputed", message)
+    elif verdict.status == "reported":
+        yield finding("address-unproven", f"{start:#x} is only recorded")
+    elif verdict.status == "unknown":
+        yield finding("address-unknown", "no source tells where the hypervisor is")

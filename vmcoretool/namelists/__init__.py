@@ -1,1 +1,0 @@
-"""Symbol files: what one says, where they lie, and which belongs to a dump."""

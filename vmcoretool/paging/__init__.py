@@ -1,1 +1,0 @@
-"""Page-table walkers, one module for each kind of table."""

@@ -1,0 +1,1 @@
+"""Where the bytes of a dump come from: files, pipes, and what is wrapped around them."""

@@ -1,0 +1,149 @@
+"""Bytes of a dump by position: ``pread``, never a cursor and never a map.
+
+A mapped file that shrinks kills the process with SIGBUS; ``pread`` just comes back short.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vmcoretool.errors import FormatError
+from vmcoretool.sources.spool import SPOOL_CHUNK, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SPOOL_HEAD: Final = 4096
+
+
+class ByteSource(Protocol):
+    """Read-only bytes with a size; short reads happen only at the end."""
+
+    @property
+    def path(self) -> str:
+        """The name the user gave."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes when it was opened."""
+
+    @property
+    def complete(self) -> bool:
+        """False when it is known that bytes never arrived; reading these raises TruncatedError."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where the file ends."""
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of the range that are no holes of a sparse file, in ascending order."""
+
+    def close(self) -> None:
+        """Give the file back."""
+
+
+class FileSource:
+    """A regular file or block device, opened read-only."""
+
+    __slots__ = ("_fd", "complete", "path", "size")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        self.complete = True
+        self.size = os.lseek(fd, 0, os.SEEK_END)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where the file ends.
+
+        Raises:
+            OSError: the operating system could not read.
+        """
+        if offset >= self.size:
+            return b""
+        data = os.pread(self._fd, size, offset)
+        while 0 < len(data) < size:  # a signal or a network file system may cut a read short
+            more = os.pread(self._fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of the range that are no holes; all of it where the system cannot tell."""
+        end = min(end, self.size)
+        while start < end:
+            try:
+                first = os.lseek(self._fd, start, os.SEEK_DATA)
+                hole = os.lseek(self._fd, first, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+                    yield start, end
+                return
+            if first >= end:
+                return
+            yield max(first, start), min(hole, end)
+            start = hole
+
+    def close(self) -> None:
+        """Close the file; further reads raise OSError."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def open_source(path: str, wanted: Callable[[bytes], bool] | None = None) -> FileSource:
+    """Open ``path`` for reading; ``-`` is standard input, and a pipe is spooled to a file.
+
+    Args:
+        path: the file.
+        wanted: whether a stream with these first bytes is worth spooling; what is not is left
+            after them.
+
+    Raises:
+        OSError: missing, a folder, no permission, or no space to spool a stream.
+        FormatError: a device that is no file, or a stream larger than the free space.
+    """
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "no file name holds a NUL", path.replace("\0", "\ufffd"))
+    fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(fd).st_mode
+        _refuse_folder(path, mode)
+        if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+            return FileSource(path, fd)
+        _refuse_device(path, mode)
+        spooled = _spool(path, fd, wanted)
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return FileSource(path, spooled)
+
+
+def _refuse_folder(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+
+
+def _refuse_device(path: str, mode: int) -> None:
+    # /dev/zero never ends and /dev/mem is a running machine
+    if stat.S_ISCHR(mode) and path != os.devnull:
+        what = "standard input is a terminal or device" if path == "-" else "a character device"
+        if path != "-" or os.isatty(0):
+            raise FormatError(f"{what}: no dump can be read from it", path=path)
+
+
+def _spool(path: str, fd: int, wanted: Callable[[bytes], bool] | None) -> int:
+    # A stream cannot be read by position: copy it to an unnamed file.
+    with Spool(path) as spool:
+        head = b""
+        while len(head) < SPOOL_HEAD and (chunk := os.read(fd, SPOOL_CHUNK)):
+            head += chunk
+        spool.write(head)
+        if wanted is None or wanted(head[:SPOOL_HEAD]):
+            while chunk := os.read(fd, SPOOL_CHUNK):
+                spool.write(chunk)
+        return spool.detach()

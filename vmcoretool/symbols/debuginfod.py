@@ -1,0 +1,128 @@
+"""Symbol files from debuginfod servers, by build-id: only when the user asked for the network.
+
+``debuginfod-find`` of elfutils does the work: it reads ``DEBUGINFOD_URLS``, ``DEBUGINFOD_TIMEOUT``,
+``DEBUGINFOD_MAXSIZE`` and the others itself and keeps a cache whose file names are nobody's
+business, so the path that it prints is used as it is (debuginfod-find(1)).  With ``-v`` it tells
+``Progress done / total`` on stderr, total 0 until a server has answered.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING, Final
+
+from vmcoretool.symbols.candidates import Candidate, look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ORIGIN: Final = "debuginfod"
+PROGRAM: Final = "debuginfod-find"
+PATIENCE: Final = 150
+"""Seconds without any progress after which the program is ended; it gives up itself after 90."""
+_KINDS: Final = ("debuginfo", "executable")
+_STEP: Final = 0.1
+_PROGRESS: Final = re.compile(rb"Progress (\d+) / (\d+)")
+_MAX_SAID: Final = 64 * 1024
+
+
+class _Failed(Exception):
+    pass
+
+
+def fetch(build_id: str, watch: Callable[[str, int, int], bool]) -> tuple[Candidate, ...]:
+    """The files that servers have of a build-id, or one with the trouble; raises nothing of ours.
+
+    Where the debugging data is split off, what it was split from is fetched too.
+
+    Args:
+        build_id: lower-case hexadecimal.
+        watch: called with what is done, bytes and bytes in all (0: not known yet); the download
+            ends when it says False.
+    """
+    found: list[Candidate] = []
+    troubles: list[str] = []
+    for kind in _KINDS:
+        try:
+            found.append(look_at(_download(kind, build_id, watch), ORIGIN))
+        except _Failed as error:
+            troubles.append(str(error))
+            if not watch(ORIGIN, 0, 0):
+                break
+            continue
+        if found[-1].dwarf and not found[-1].split:
+            break
+    return tuple(found) or (Candidate(f"build-id {build_id}", ORIGIN, troubles[0]),)
+
+
+def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) -> str:
+    if not os.environ.get("DEBUGINFOD_URLS", "").strip():
+        raise _Failed("DEBUGINFOD_URLS names no server")
+    program = shutil.which(PROGRAM)
+    if program is None or not program.startswith(os.sep):  # of the current folder nothing is run
+        raise _Failed(
+            "debuginfod-find is not installed (Debian: debuginfod, Fedora: "
+            "elfutils-debuginfod-client)"
+        )
+    with tempfile.TemporaryFile() as out:
+        try:
+            # a session of its own: Ctrl-C reaches it through the watch, once
+            child = subprocess.Popen(  # noqa: S603 - found on PATH, fixed words and a build-id
+                [program, "-v", kind, build_id],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _Failed(f"{program}: {error.strerror}") from error
+        try:
+            said = _follow(child, watch)
+        finally:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        out.seek(0)
+        path = os.fsdecode(out.read(4096).strip())
+    if child.returncode or not path:
+        raise _Failed(_reason(said, kind))
+    return path
+
+
+def _follow(child: subprocess.Popen[bytes], watch: Callable[[str, int, int], bool]) -> bytes:
+    # what it says until it ends; no thread is needed for a pipe that is asked whether it is ready
+    assert child.stderr is not None
+    said = b""
+    last = (0, 0)
+    moved = time.monotonic()
+    with child.stderr as pipe, selectors.DefaultSelector() as ready:
+        ready.register(pipe, selectors.EVENT_READ)
+        while True:
+            if ready.select(_STEP):
+                piece = os.read(pipe.fileno(), _MAX_SAID)
+                if not piece:
+                    return said
+                said = (said + piece)[-_MAX_SAID:]
+                told = _PROGRESS.findall(said)
+                now = (int(told[-1][0]), int(told[-1][1])) if told else last
+                if now != last:
+                    last, moved = now, time.monotonic()
+            done, total = last if last[1] else (0, 0)
+            if not watch(ORIGIN, done, total):
+                raise _Failed("the download was interrupted")
+            if time.monotonic() - moved > PATIENCE:
+                raise _Failed(f"no progress for {PATIENCE} s")
+
+
+def _reason(said: bytes, kind: str) -> str:
+    lines = said.decode("ascii", "backslashreplace").replace("\r", "\n").splitlines()
+    last = [line for line in lines if "failed" in line.lower()]
+    why = last[-1].rpartition(": ")[2] if last else "it failed without a word"
+    return f"no server has the {kind} ({why})"

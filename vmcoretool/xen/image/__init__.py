@@ -1,0 +1,1 @@
+"""Where the hypervisor's image is mapped."""

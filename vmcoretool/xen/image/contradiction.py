@@ -1,0 +1,72 @@
+"""What contradicts an image that page tables show.
+
+Where level 2 entries changed places, the image is as good as any, but at another address by a
+multiple of what one entry maps, and pgd_l4 with it; or code is not where the CPUs ran.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmcoretool.addresses import Vaddr
+from vmcoretool.errors import TranslationFault
+from vmcoretool.memory.x86_64 import walk
+from vmcoretool.xen.image.idle_table import check_idle_table, idle_table_of
+from vmcoretool.xen.image.image import BASE_ALIGNMENT
+from vmcoretool.xen.image.layouts import WINDOW_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.xen.image.image import Image
+
+
+def contradiction(
+    memory: PhysicalMemory, image: Image, rips: Iterable[int], pgd_l4: Vaddr | None
+) -> str:
+    """Why the tables that show an image must be damaged, or "".
+
+    Args:
+        memory: of the dump.
+        image: a relocated one.
+        rips: where the CPUs ran, as far as it is known.
+        pgd_l4: the idle page table's address by VMCOREINFO_XEN.
+    """
+    return _without_code(memory, image, rips) or _moved(memory, image, pgd_l4)
+
+
+def _without_code(memory: PhysicalMemory, image: Image, rips: Iterable[int]) -> str:
+    start = image.layout.virt_start
+    inside = [rip for rip in rips if start <= rip < start + WINDOW_SIZE]
+    for rip in inside:
+        try:
+            base = walk(memory, image.root, Vaddr(rip)).maddr - (rip - start)
+        except TranslationFault as error:
+            if error.entry is None:
+                return ""  # the table that would tell is not in the dump
+            continue
+        # in the image; or elsewhere, as livepatches and stubs are
+        if base == image.base or base % BASE_ALIGNMENT:
+            return ""
+    if not inside:
+        return ""
+    return (
+        f"its tables show an image at {image.base:#x}, but the CPUs ran at {inside[0]:#x}, which "
+        "is not in it: the tables are damaged"
+    )
+
+
+def _moved(memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None) -> str:
+    if pgd_l4 is None:
+        return ""
+    maddr = image.maddr_of(pgd_l4)
+    if maddr is not None and check_idle_table(memory, image.layout, pgd_l4, maddr):
+        return ""
+    idle = idle_table_of(memory, image, None)
+    if idle is None or (idle.vaddr - pgd_l4) % BASE_ALIGNMENT:
+        return ""
+    return (
+        f"its tables show an image at {image.base:#x}, with the idle page table at "
+        f"{idle.vaddr:#x}, but VMCOREINFO_XEN has that at {pgd_l4:#x}: one of them is damaged"
+    )
