@@ -26,6 +26,7 @@ from benchmarks.bench_inspect import build_sparse  # noqa: E402 - the tree's own
 from tests.builders import notes  # noqa: E402 - likewise
 from tests.builders.elf_core import ElfCore, Load  # noqa: E402 - likewise
 from vmcoretool import inspect_vmcore, open_vmcore  # noqa: E402 - likewise
+from vmcoretool.budget import Budget  # noqa: E402 - likewise
 from vmcoretool.xen.search import self_references  # noqa: E402 - likewise
 
 ROUNDS = 7
@@ -66,9 +67,7 @@ def slot_pass(path: Path) -> None:
         cats.append(time.perf_counter() - start)
         start = time.perf_counter()
         with open_vmcore(path) as vmcore:
-            found = sum(
-                1 for _ in self_references(vmcore.memory, lambda done, total: done <= total)
-            )
+            found = sum(1 for _ in self_references(vmcore.memory, Budget()))
         passes.append(time.perf_counter() - start)
     ours, cat = statistics.median(passes), statistics.median(cats)
     speed = size / ours / GIB

@@ -15,6 +15,8 @@ from vmcoretool.vmcore import read_vmcore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.budget import Budget
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = sorted(path.parent for path in (ROOT / "samples").glob("*/vmcore"))
 ELF_SAMPLES = [path for path in SAMPLES if path.name.startswith(("xen-", "linux-"))]
@@ -50,8 +52,8 @@ class BytesSource:
         pass
 
 
-def open_bytes(data: bytes) -> Vmcore:
-    return read_vmcore(BytesSource(data))
+def open_bytes(data: bytes, budget: Budget | None = None) -> Vmcore:
+    return read_vmcore(BytesSource(data), budget=budget)
 
 
 def inspect_bytes(data: bytes, **options: Any) -> Inspection:

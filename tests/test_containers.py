@@ -33,6 +33,7 @@ from vmcoretool import (
     open_vmcore,
 )
 from vmcoretool.addresses import Maddr
+from vmcoretool.budget import Budget
 from vmcoretool.cli.inspect import exit_code
 from vmcoretool.formats.kdump.bitmap import PageBitmap
 from vmcoretool.formats.raw import FORMAT as RAW
@@ -531,7 +532,7 @@ def test_interrupted_decompression_is_a_typed_fault(codec: str) -> None:
     steps = iter([True] * 16)
     packed = BytesSource(in_blocks(codec, DATA["kdump-lzo"], 4096))
     with (
-        read_vmcore(packed, watch=lambda *_: next(steps, False)) as vmcore,
+        read_vmcore(packed, budget=Budget(watch=lambda *_: next(steps, False))) as vmcore,
         pytest.raises(MemoryFault, match=r"interrupted|stream ends"),
     ):
         same_pages(vmcore, read_vmcore(BytesSource(DATA["kdump-lzo"])))
@@ -675,7 +676,7 @@ def test_bomb_that_begins_like_a_dump_meets_the_limit(monkeypatch: pytest.Monkey
 
 def test_caller_can_stop_decompression() -> None:
     packed = squeezed("gzip", REFERENCE.read_bytes() + os.urandom(8 << 20))
-    vmcore = read_vmcore(BytesSource(packed), watch=lambda *_: False)
+    vmcore = read_vmcore(BytesSource(packed), budget=Budget(watch=lambda *_: False))
     assert not vmcore.sources[0].complete
 
 

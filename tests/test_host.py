@@ -19,6 +19,7 @@ from tests.builders import variants
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
+from vmcoretool.budget import Budget
 from vmcoretool.cli.main import run as run_here
 from vmcoretool.errors import TranslationFault
 from vmcoretool.host.signature import normalised
@@ -714,15 +715,11 @@ def test_search_finds_whole_notes_only(*, backwards: bool) -> None:
         20: b"x" * 100 + b"VMCOREINFO\0\0OSRELEASE=%s\n".ljust(PAGE - 100, b"\0"),
         33: note_page("4.19"),
     }
-    found = list(search_vmcoreinfo(PhysicalMemory(Pages(pages)), always, backwards=backwards))
+    found = list(search_vmcoreinfo(PhysicalMemory(Pages(pages)), Budget(), backwards=backwards))
     releases = ["6.1", "4.19"]
     assert [one.info.entries["OSRELEASE"] for one in found] == (
         releases[::-1] if backwards else releases
     )
-
-
-def always(done: int, total: int) -> bool:
-    return done <= total
 
 
 def test_memory_that_was_counted_in_part_is_said_so() -> None:

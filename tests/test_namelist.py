@@ -19,6 +19,7 @@ from tests.builders import variants
 from tests.builders.symbol_file import symbol_file
 from tests.support import ROOT, tool
 from vmcoretool import MissingSymbolError, NamelistError, Places, inspect_vmcore, open_vmcore
+from vmcoretool.budget import Budget
 from vmcoretool.explain.causes import causes_of
 from vmcoretool.explain.texts import ERROR_TEXTS, ErrorText, find_texts
 from vmcoretool.inspection.inspect import find_host
@@ -446,9 +447,7 @@ def test_every_flipped_byte_of_a_symbol_file_is_survived(
 
 
 def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    found = find_candidates(
-        NOWHERE._replace(search=(str(tmp_path / "missing"),)), lambda _done, _all: True
-    )
+    found = find_candidates(NOWHERE._replace(search=(str(tmp_path / "missing"),)), Budget())
     assert found.candidates == ()
     assert "No such file" in found.troubles[0]
 
@@ -456,7 +455,9 @@ def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_search_ends_when_told(tmp_path: Path, truth: Truth) -> None:
     for number in range(5):
         write(tmp_path / f"xen-syms-{number}", xen_syms(truth))
-    found = find_candidates(NOWHERE._replace(search=(str(tmp_path),)), lambda done, _all: done < 2)
+    found = find_candidates(
+        NOWHERE._replace(search=(str(tmp_path),)), Budget(watch=lambda _name, done, _all: done < 2)
+    )
     assert len(found.candidates) == 2
     assert "interrupted" in found.troubles[-1]
 

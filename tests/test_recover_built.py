@@ -17,6 +17,7 @@ from tests.builders.elf_core import ElfCore, Load
 from tests.builders.xen_host import PAGE, XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes, open_bytes, tool
 from vmcoretool import Inspection, TruncatedError, inspect_vmcore, open_vmcore
+from vmcoretool.budget import Budget
 from vmcoretool.cli.inspect import exit_code
 from vmcoretool.vmcore import read_vmcore
 from vmcoretool.xen.image.layouts import DIRECTMAPS, LAYOUTS
@@ -283,7 +284,7 @@ def test_caller_can_stop_a_scan() -> None:
         seen.append((name, done, total))
         return False
 
-    inspection = inspect_vmcore(open_bytes(XenHost().build(b"")), watch=watch)
+    inspection = inspect_vmcore(open_bytes(XenHost().build(b""), Budget(watch=watch)))
     assert inspection.interrupted
     assert len(seen) == 1
     assert seen[0][:2] == ("memory-scan", 0)
@@ -350,8 +351,12 @@ def test_file_that_shrinks_under_the_scan_is_a_typed_error(tmp_path: Path) -> No
             os.truncate(path, 1 << 20)
         return True
 
-    with open_vmcore(path) as vmcore, pytest.raises(TruncatedError, match="shorter"):
-        inspect_vmcore(vmcore, watch=watch)
+    budget = Budget(watch=watch)
+    with (
+        open_vmcore(path, budget=budget) as vmcore,
+        pytest.raises(TruncatedError, match="shorter"),
+    ):
+        inspect_vmcore(vmcore)
 
 
 def test_file_that_is_deleted_under_the_scan_is_still_read(tmp_path: Path) -> None:

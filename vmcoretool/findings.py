@@ -43,6 +43,13 @@ CODES: Final[tuple[Code, ...]] = (
         "Copy the dump again; what did not need these pages is as good as before.",
     ),
     Code(
+        "work-limited",
+        "warning",
+        "A count, link or length in the dump asked for more work than any real dump needs: a list "
+        "that does not end, a table of millions of entries. What was found by then stands.",
+        "Treat this part of the answer as incomplete; the dump is damaged or was made to mislead.",
+    ),
+    Code(
         "page-map-damaged",
         "error",
         "A kdump file's page bitmaps contradict its descriptors or each other. Where it cannot be "

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vmcoretool.budget import Budget
 from vmcoretool.errors import UnsupportedFormatError, VmcoreError
 from vmcoretool.findings import Finding, finding
 from vmcoretool.formats.api import EM_386, EM_IA_64, EM_X86_64
@@ -21,7 +22,7 @@ from vmcoretool.notes.elf_note import (
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from vmcoretool.sources.file import open_source
-from vmcoretool.sources.layers import Wanted, Watch, find_layer, unwrap, watch_nothing
+from vmcoretool.sources.layers import Wanted, find_layer, unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ class Vmcore:
         vmcoreinfo_xen: the hypervisor's VMCOREINFO, or None.
         vmcoreinfo_linux: Linux's VMCOREINFO from the headers, or None.
         findings: what was odd in headers and notes.
+        budget: the limits of all work on the dump.
     """
 
     paths: tuple[str, ...]
@@ -62,6 +64,7 @@ class Vmcore:
     vmcoreinfo_xen: VmcoreInfo | None
     vmcoreinfo_linux: VmcoreInfo | None
     findings: tuple[Finding, ...]
+    budget: Budget
 
     @property
     def architecture(self) -> str:
@@ -98,15 +101,15 @@ class Vmcore:
 
 
 def open_vmcore(
-    *paths: str | os.PathLike[str], format_name: str | None = None, watch: Watch = watch_nothing
+    *paths: str | os.PathLike[str], format_name: str | None = None, budget: Budget | None = None
 ) -> Vmcore:
     """Open a dump and decode its headers and notes; memory is read when asked for.
 
     Args:
         paths: the dump; ``-`` is standard input.  Several paths are the parts of a split set.
         format_name: a name from ``vmcoretool formats``, to skip recognition.
-        watch: called while a compressed file is decompressed, with what is done, bytes done and in
-            all; the work ends when it returns False, and what there is so far is the dump.
+        budget: limits of all work on the dump; where its caller ends a decompression, what there is
+            so far is the dump.  Default: no limit of time, and nobody watches.
 
     Raises:
         OSError: the operating system refused.
@@ -118,7 +121,7 @@ def open_vmcore(
     try:
         wanted = None if format_name else _is_dump_or_layer
         sources.extend(open_source(os.fspath(path), wanted) for path in paths)
-        return read_vmcore(*sources, format_name=format_name, watch=watch)
+        return read_vmcore(*sources, format_name=format_name, budget=budget)
     except BaseException:
         for source in sources:
             source.close()
@@ -130,10 +133,10 @@ def _is_dump_or_layer(head: bytes) -> bool:
 
 
 def _unwrapped(
-    source: ByteSource, wanted: Wanted, watch: Watch
+    source: ByteSource, wanted: Wanted, budget: Budget
 ) -> tuple[ByteSource, tuple[str, ...]]:
     try:
-        return unwrap(source, wanted, watch)
+        return unwrap(source, wanted, budget)
     except UnsupportedFormatError as error:
         error.path = error.path or source.path
         raise
@@ -145,7 +148,7 @@ def _anything(head: bytes) -> bool:
 
 
 def read_vmcore(
-    *sources: ByteSource, format_name: str | None = None, watch: Watch = watch_nothing
+    *sources: ByteSource, format_name: str | None = None, budget: Budget | None = None
 ) -> Vmcore:
     """Like :func:`open_vmcore`, from bytes that need be no files.
 
@@ -153,19 +156,20 @@ def read_vmcore(
     """
     if not sources:
         raise UnsupportedFormatError("no file given")
+    budget = budget or Budget()
     sizes = sum(source.size for source in sources)
     unwrapped: list[tuple[ByteSource, tuple[str, ...]]] = []
     try:
         # raw memory, for one, begins with nothing that could be known
         wanted = _anything if format_name else is_dump_inside
-        unwrapped.extend(_unwrapped(source, wanted, watch) for source in sources)
+        unwrapped.extend(_unwrapped(source, wanted, budget) for source in sources)
         inner = tuple(source for source, _ in unwrapped)
         if len(inner) > 1:
             from vmcoretool.formats.kdump.header import in_part_order  # noqa: PLC0415 - rare
 
             inner = in_part_order(inner)
         container = open_container(inner, format_name=format_name)
-        return _decoded(inner, sizes, unwrapped[0][1], container)
+        return _decoded(inner, sizes, unwrapped[0][1], container, budget)
     except BaseException:
         for source, _ in unwrapped:
             source.close()
@@ -173,7 +177,11 @@ def read_vmcore(
 
 
 def _decoded(
-    sources: tuple[ByteSource, ...], size: int, layers: tuple[str, ...], container: Container
+    sources: tuple[ByteSource, ...],
+    size: int,
+    layers: tuple[str, ...],
+    container: Container,
+    budget: Budget,
 ) -> Vmcore:
     order = container.machine.byte_order
     findings = list(container.findings)
@@ -206,6 +214,7 @@ def _decoded(
         vmcoreinfo_xen=texts.get("VMCOREINFO_XEN"),
         vmcoreinfo_linux=texts.get("VMCOREINFO"),
         findings=tuple(findings),
+        budget=budget,
     )
 
 

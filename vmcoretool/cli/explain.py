@@ -41,7 +41,7 @@ def command(request: Request, text: str, *, as_json: bool) -> int:
     inspection: Inspection | None = None
     if request.vmcore:
         with Watch() as watch, opened(request, watch) as vmcore:
-            inspection = inspect(vmcore, request, watch)
+            inspection = inspect(vmcore, request)
         code = exit_code(inspection)
     if as_json:
         import json  # noqa: PLC0415 - only then

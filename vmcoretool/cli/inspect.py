@@ -65,7 +65,7 @@ def command(
     def show(paths: tuple[str, ...]) -> int:
         wanted = request._replace(vmcore=paths)
         with Watch() as watch, opened(wanted, watch) as dump:
-            inspection = inspect(dump, wanted, watch)
+            inspection = inspect(dump, wanted)
             emit(render(inspection))
             return INTERRUPTED if watch.stopped else exit_code(inspection)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vmcoretool.budget import Budget
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.progress import Watch
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 def command(vmcore: tuple[str, ...], format_name: str | None, *, as_json: bool) -> int:
     """List every ELF note: owner, type, size and decoded fields."""
     check_format(format_name)
-    with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
+    with (
+        Watch() as watch,
+        open_vmcore(*vmcore, format_name=format_name, budget=Budget(watch=watch)) as opened,
+    ):
         notes = note_objects(opened)
         findings = opened.findings
     if as_json:

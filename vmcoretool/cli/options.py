@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from vmcoretool.budget import Budget
 from vmcoretool.cli.output import complain, is_terminal
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.inspect import Inspection, find_host, inspect_vmcore
@@ -129,7 +130,6 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             xen_phys_start=request.xen_phys_start,
             places=request.places,
             scan=request.scan,
-            watch=watch,
         )
         if kind != "xen-host":
             complain(f"{path}: {whose(kind, vmcore)}")
@@ -155,17 +155,16 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
 
 def opened(request: Request, watch: Watch) -> Vmcore:
     """The dump that was asked for, open."""
-    return open_vmcore(*request.vmcore, format_name=request.format_name, watch=watch)
+    return open_vmcore(*request.vmcore, format_name=request.format_name, budget=Budget(watch=watch))
 
 
-def inspect(vmcore: Vmcore, request: Request, watch: Watch) -> Inspection:
+def inspect(vmcore: Vmcore, request: Request) -> Inspection:
     """Inspect an open dump as asked."""
     return inspect_vmcore(
         vmcore,
         xen_phys_start=request.xen_phys_start,
         places=request.places,
         scan=request.scan,
-        watch=watch,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from vmcoretool.budget import Budget
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.progress import Watch
@@ -48,7 +49,10 @@ def command(
     Under Xen the headers lack Linux's: --source linux then finds it in dom0's memory.
     """
     check_format(format_name)
-    with Watch() as watch, open_vmcore(*vmcore, format_name=format_name, watch=watch) as opened:
+    with (
+        Watch() as watch,
+        open_vmcore(*vmcore, format_name=format_name, budget=Budget(watch=watch)) as opened,
+    ):
         of_headers = opened.vmcoreinfo_linux if domain == DOM0 else None
         found = {"xen": opened.vmcoreinfo_xen, "linux": of_headers}
         if domain != DOM0:
@@ -56,7 +60,7 @@ def command(
         names = [source] if source else ["xen", "linux"]
         info = next((found[name] for name in names if found[name]), None)
         if info is None and source == "linux":
-            info = _from_memory(opened, domain, watch)
+            info = _from_memory(opened, domain)
             if info is None:
                 return INTERRUPTED if watch.stopped else 1
     if info is None:
@@ -78,9 +82,9 @@ def command(
     return 0
 
 
-def _from_memory(vmcore: Vmcore, domain: int, watch: Watch) -> VmcoreInfo | None:
+def _from_memory(vmcore: Vmcore, domain: int) -> VmcoreInfo | None:
     # What the headers lack is in the domain's own memory; where the text comes from is said.
-    kind, host = find_host(vmcore, watch=watch)
+    kind, host = find_host(vmcore)
     name = printable(vmcore.paths[0])
     if kind != "xen-host":
         complain(f"{name}: the headers carry no VMCOREINFO")

@@ -23,7 +23,7 @@ from vmcoretool.xen.image.layouts import NOT_RELOCATED
 from vmcoretool.xen.image.roots import Root, Survey, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from vmcoretool.symbols.candidates import Candidate, Found
     from vmcoretool.symbols.matching import Match
@@ -73,11 +73,6 @@ class HypervisorNamelist(NamedTuple):
 NO_NAMELIST: Final = HypervisorNamelist((), None, {}, None)
 
 
-def _watch_nothing(name: str, done: int, total: int) -> bool:
-    del name, done, total
-    return True
-
-
 class Case:
     """A dump under examination: what sources share, each part worked out once and on demand.
 
@@ -88,7 +83,7 @@ class Case:
         places: where symbol files are looked for, or None: nowhere.
         doubt: whether the sources asked so far leave the address unproven.
         scanned: idle tables that only a scan found.
-        stopped: whether the caller ended a scan early.
+        budget: of the dump.
     """
 
     def __init__(
@@ -98,7 +93,6 @@ class Case:
         user_claim: Maddr | None = None,
         scan: Scan = "auto",
         places: Places | None = None,
-        watch: Callable[[str, int, int], bool] = _watch_nothing,
     ) -> None:
         self.vmcore = vmcore
         self.user_claim = user_claim
@@ -106,8 +100,7 @@ class Case:
         self.places = places
         self.doubt = True
         self.scanned: list[IdleTable] = []
-        self.stopped = False
-        self._watch = watch
+        self.budget = vmcore.budget
         self._images: dict[tuple[Maddr, ...], tuple[Image, ...]] = {}
         self._objections: dict[Maddr, str] = {}
         self._found: Found | None = None
@@ -310,7 +303,7 @@ class Case:
         )
 
         if self._found is None:
-            self._found = find_candidates(self.places, self.watch_candidates)
+            self._found = find_candidates(self.places, self.budget)
         linked = self.places.links(build_id) if build_id else ()
         found = tuple(look_at(path, USUAL) for path in linked)
         found += tuple(one for one in self._found.candidates if one.path not in linked)
@@ -322,7 +315,7 @@ class Case:
         from vmcoretool.symbols.debuginfod import fetch  # noqa: PLC0415 - only when asked for
 
         if build_id not in self._downloads:
-            self._downloads[build_id] = fetch(build_id, self._continue)
+            self._downloads[build_id] = fetch(build_id, self.budget)
         return self._downloads[build_id]
 
     @property
@@ -359,23 +352,6 @@ class Case:
         if self.survey.elsewhere and not self.xen_notes:
             return "the saved cr3 leads to something else (--scan looks all the same)"
         return ""
-
-    def watch_scan(self, done: int, total: int) -> bool:
-        """Tell the caller how far a scan is; False when it wants no more."""
-        return self._continue("memory-scan", done, total)
-
-    def watch_search(self, done: int, total: int) -> bool:
-        """Likewise of a search for Linux's VMCOREINFO."""
-        return self._continue("searching VMCOREINFO", done, total)
-
-    def watch_candidates(self, done: int, total: int) -> bool:
-        """Likewise of a search for symbol files."""
-        return self._continue("searching symbol files", done, total)
-
-    def _continue(self, name: str, done: int, total: int) -> bool:
-        if not self._watch(name, done, total):
-            self.stopped = True
-        return not self.stopped
 
 
 def _whole(found: tuple[Candidate, ...], build_id: str) -> bool:

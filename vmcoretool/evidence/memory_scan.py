@@ -59,15 +59,15 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
             evidence = replace(evidence, basis=basis)
         yield evidence
     if not harvest.found:
-        stopped = " before the scan was stopped" if case.stopped else ""
+        stopped = " before the scan was stopped" if case.budget.stopped else ""
         reason = (
             f"{harvest.tables} pages refer to themselves in slot 258{stopped}, none of them is the "
             "idle page table of an image it maps"
         )
-        if not case.xen_notes and not case.stopped:
+        if not case.xen_notes and not case.budget.stopped:
             from vmcoretool.xen.vmcoreinfo import find_text  # noqa: PLC0415 - the last resort
 
-            text = find_text(case.vmcore.memory, case.watch_scan)
+            text = find_text(case.vmcore.memory, case.budget)
             reason += f"; text of VMCOREINFO_XEN lies at {text:#x}" if text else ""
         yield Silence(source=NAME, reason=reason)
 
@@ -79,7 +79,7 @@ def _harvest(case: Case) -> _Harvest:
     found: dict[tuple[int, int], tuple[IdleTable, Image]] = {}
     low: list[Maddr] = []
     tables = 0
-    for page in self_references(memory, case.watch_scan):
+    for page in self_references(memory, case.budget):
         tables += 1
         try:
             upper = image_slot(memory, page)

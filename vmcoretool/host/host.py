@@ -219,7 +219,7 @@ class Host:
         domains = self.domains  # the frame table learns of them
         candidates: list[Candidate] = []
         chosen = None
-        for found in search_vmcoreinfo(self.memory, self.case.watch_search, backwards=backwards):
+        for found in search_vmcoreinfo(self.memory, self.case.budget, backwards=backwards):
             candidate = Candidate(found.maddr, found.info, self._owner(found.maddr))
             candidates.append(candidate)
             if candidate.owner == domain_id and domains:

@@ -26,6 +26,8 @@ _NAMED_DOMAINS = 12
 
 def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
     """What to say of memory that could not be read; to be asked when all reading is done."""
+    for name in vmcore.budget.cut_off:
+        yield finding("work-limited", f"{name} was cut off")
     pages = sorted(vmcore.memory.unreadable)
     if pages:
         some = ", ".join(f"{page:#x}" for page in pages[:_NAMED_PAGES])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmcoretool.addresses import Maddr
 from vmcoretool.debuggers.crash import suggest, without_command
@@ -27,8 +27,6 @@ from vmcoretool.symbols.places import USUAL_PLACES, Places
 from vmcoretool.xen.panic import CrashText
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vmcoretool.debuggers.crash import CrashCommand
     from vmcoretool.debuggers.crash_program import CrashProgram
     from vmcoretool.debuggers.makedumpfile import FilterCommand
@@ -87,7 +85,6 @@ def inspect_vmcore(
     xen_phys_start: int | None = None,
     places: Places = USUAL_PLACES,
     scan: Scan = "auto",
-    watch: Callable[[str, int, int], bool] | None = None,
 ) -> Inspection:
     """Find out what a dump is, where its hypervisor is, and how to open it.
 
@@ -96,20 +93,16 @@ def inspect_vmcore(
         xen_phys_start: the caller's own claim in bytes; it is weighed, not believed.
         places: where symbol files are looked for.
         scan: whether all memory may be searched: "auto" (while doubt is left), "always", "never".
-        watch: called during a scan with its name, bytes done and bytes in all; the scan ends when
-            it returns False, and what is known so far is the result.
 
     Raises:
         OSError: the dump could not be read any more.
         TruncatedError: the file became shorter while it was read.
     """
-    options: dict[str, Any] = {} if watch is None else {"watch": watch}
     case = Case(
         vmcore,
         user_claim=None if xen_phys_start is None else Maddr(xen_phys_start),
         scan=scan,
         places=places,
-        **options,
     )
     verdict = weigh(gather(case))
     kind = find_kind(case, verdict)
@@ -132,7 +125,7 @@ def inspect_vmcore(
             filters=(),
             selection=Selection(),
             findings=(*findings, *memory_findings(vmcore)),
-            interrupted=case.stopped,
+            interrupted=vmcore.budget.stopped,
         )
     xen = find_identity(case, verdict)
     idle = find_idle_page_table(case, verdict)
@@ -160,7 +153,7 @@ def inspect_vmcore(
         filters=tuple(suggest_filters(situation)),
         selection=selection,
         findings=(*findings, *host_said, *memory_findings(vmcore)),
-        interrupted=case.stopped,
+        interrupted=vmcore.budget.stopped,
     )
 
 
@@ -179,14 +172,12 @@ def find_host(
     xen_phys_start: int | None = None,
     places: Places = USUAL_PLACES,
     scan: Scan = "auto",
-    watch: Callable[[str, int, int], bool] | None = None,
 ) -> tuple[Kind, Host]:
     """Whose memory a dump is and, for questions beyond an inspection, the crashed host in it.
 
     Args and errors are those of :func:`inspect_vmcore`.
     """
-    options: dict[str, Any] = {} if watch is None else {"watch": watch}
     claim = None if xen_phys_start is None else Maddr(xen_phys_start)
-    case = Case(vmcore, user_claim=claim, scan=scan, places=places, **options)
+    case = Case(vmcore, user_claim=claim, scan=scan, places=places)
     verdict = weigh(gather(case))
     return find_kind(case, verdict), Host(case, verdict)

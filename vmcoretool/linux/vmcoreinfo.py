@@ -19,8 +19,9 @@ from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from vmcoretool.budget import Budget
     from vmcoretool.memory.physical import PhysicalMemory
 
 MAX_NOTE: Final = 64 * 1024
@@ -38,28 +39,29 @@ class Found(NamedTuple):
 
 
 def search_vmcoreinfo(
-    memory: PhysicalMemory, watch: Callable[[int, int], bool], *, backwards: bool = False
+    memory: PhysicalMemory, budget: Budget, *, backwards: bool = False
 ) -> Iterator[Found]:
     """Every such note in the dump's memory.
 
     Args:
         memory: of the dump.
-        watch: called with bytes done and in all; False from it ends the search.
+        budget: its caller may end the search.
         backwards: from the highest address down; the notes are the same.
     """
     extents = [extent for extent in memory.pages.stored() if extent.end > extent.start]
     total = sum(extent.end - extent.start for extent in extents)
+    work = budget.work("searching VMCOREINFO")
     done = 0
     for start, end in reversed(extents) if backwards else extents:
         places = range(start, end, MIB)
         for at in reversed(places) if backwards else places:
-            if not watch(done, total):
+            if not work.progress(done, total):
                 return
             size = min(MIB, end - at)
             found = list(_search_block(memory, at, size, end))
             yield from reversed(found) if backwards else found
             done += size
-    watch(total, total)
+    work.progress(total, total)
 
 
 def _search_block(memory: PhysicalMemory, at: int, size: int, end: int) -> Iterator[Found]:

@@ -20,6 +20,7 @@ from vmcoretool.sources.spool import SPOOL_LIMIT, Spool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from vmcoretool.budget import Budget
     from vmcoretool.sources.file import ByteSource
 
 MAX_BLOCKS: Final = 1 << 20
@@ -58,7 +59,7 @@ class BlockSource:
         name: str,
         blocks: list[Block],
         decode: Callable[[ByteSource], Iterable[bytes]],
-        watch: Callable[[str, int, int], bool],
+        budget: Budget,
     ) -> None:
         """Decompress nothing yet.
 
@@ -68,7 +69,7 @@ class BlockSource:
             blocks: in order and without gaps.
             decode: makes a file that holds one block alone into pieces of its data, and raises
                 DamagedStreamError.
-            watch: told how many bytes are decompressed; once it says False, no more are.
+            budget: its caller may end the decompression.
         """
         self.path = source.path
         self.size = blocks[-1].start + blocks[-1].size
@@ -79,7 +80,7 @@ class BlockSource:
         self._starts = [block.start for block in blocks]
         self._ready = bytearray(len(blocks))
         self._decode = decode
-        self._watch = watch
+        self._budget = budget
         self._done = 0
         self._spool = Spool(source.path)
 
@@ -116,7 +117,7 @@ class BlockSource:
 
     def _decompress(self, number: int) -> None:
         block = self._blocks[number]
-        if not self._watch(f"decompressing {self._name}", self._done, self.size):
+        if not self._budget.progress(f"decompressing {self._name}", self._done, self.size):
             self.complete = False
             raise TruncatedError(
                 "decompression was interrupted before this part",

@@ -34,6 +34,7 @@ from vmcoretool.sources.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vmcoretool.budget import Budget
     from vmcoretool.sources.file import ByteSource
 
 CHUNK: Final = MIB
@@ -47,7 +48,7 @@ def open_compressed(
     source: ByteSource,
     name: str,
     wanted: Callable[[bytes], bool],
-    watch: Callable[[str, int, int], bool],
+    budget: Budget,
 ) -> ByteSource:
     """The decompressed bytes; what a cut stream still gave is kept and marked incomplete.
 
@@ -55,7 +56,7 @@ def open_compressed(
         source: the compressed file.
         name: "gzip", "bzip2", "xz", "zstd" or "lz4".
         wanted: whether these first bytes are worth decompressing the rest.
-        watch: told how much of the file is done; False from it ends the work.
+        budget: its caller may end the work.
 
     Raises:
         UnknownFormatError: what is inside is no dump.
@@ -63,7 +64,7 @@ def open_compressed(
         UnsupportedFormatError: the codec's module is not installed, or the stream needs more memory
             than it may take.
     """
-    in_blocks = _by_blocks(source, name, wanted, watch)
+    in_blocks = _by_blocks(source, name, wanted, budget)
     if in_blocks:
         return in_blocks
     chunks = _STREAMS[name](source)
@@ -74,7 +75,7 @@ def open_compressed(
                 if not spool.size and not wanted(chunk[:HEAD]):
                     raise _no_dump(source, name)
                 spool.write(chunk)
-                if not watch(f"decompressing {name}", chunks.place, source.size):
+                if not budget.progress(f"decompressing {name}", chunks.place, source.size):
                     complete = False
                     break
         except MemoryLimitError as error:
@@ -127,7 +128,7 @@ def _by_blocks(
     source: ByteSource,
     name: str,
     wanted: Callable[[bytes], bool],
-    watch: Callable[[str, int, int], bool],
+    budget: Budget,
 ) -> ByteSource | None:
     # None where the file records no blocks, or only one; damage is then found by the stream reader
     if name not in _BLOCKS:
@@ -137,7 +138,7 @@ def _by_blocks(
     blocks = _BLOCKS[name](source)
     if len(blocks) < 2:
         return None
-    inner = BlockSource(source, name, blocks, stream, watch)
+    inner = BlockSource(source, name, blocks, stream, budget)
     try:
         head = inner.pread(HEAD, 0)
     except FormatError:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vmcoretool.budget import Budget
+
 if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
 
 MAX_LAYERS: Final = 4
 Wanted = Callable[[bytes], bool]
-Watch = Callable[[str, int, int], bool]
-
-
-def watch_nothing(name: str, done: int, total: int) -> bool:
-    """The watch of callers that want none."""
-    del name, done, total
-    return True
 
 
 class Layer(NamedTuple):
@@ -32,20 +27,20 @@ class Layer(NamedTuple):
     name: str
     title: str
     magic: tuple[bytes, ...]
-    open: Callable[[ByteSource, str, Wanted, Watch], ByteSource]
+    open: Callable[[ByteSource, str, Wanted, Budget], ByteSource]
 
 
-def _flattened(source: ByteSource, name: str, wanted: Wanted, watch: Watch) -> ByteSource:
+def _flattened(source: ByteSource, name: str, wanted: Wanted, budget: Budget) -> ByteSource:
     from vmcoretool.sources.flattened import open_flattened  # noqa: PLC0415 - most files are bare
 
-    del name, wanted, watch
+    del name, wanted, budget
     return open_flattened(source)
 
 
-def _compressed(source: ByteSource, name: str, wanted: Wanted, watch: Watch) -> ByteSource:
+def _compressed(source: ByteSource, name: str, wanted: Wanted, budget: Budget) -> ByteSource:
     from vmcoretool.sources.compressed import open_compressed  # noqa: PLC0415 - likewise
 
-    return open_compressed(source, name, wanted, watch)
+    return open_compressed(source, name, wanted, budget)
 
 
 LAYERS: Final[tuple[Layer, ...]] = (
@@ -75,7 +70,7 @@ LAYERS: Final[tuple[Layer, ...]] = (
 
 
 def unwrap(
-    source: ByteSource, is_dump: Wanted, watch: Watch = watch_nothing
+    source: ByteSource, is_dump: Wanted, budget: Budget | None = None
 ) -> tuple[ByteSource, tuple[str, ...]]:
     """The bytes inside all layers, and the layers' names, outermost first.
 
@@ -83,7 +78,7 @@ def unwrap(
         source: the file.
         is_dump: whether a file with these first bytes is a dump, so that nothing else is
             decompressed; it may raise what is to be said of such a file.
-        watch: told of long work: its name, bytes done and in all; False from it ends the work.
+        budget: its caller may end the decompression; what there is so far is the result.
 
     Raises:
         FormatError: a layer is damaged beyond use.
@@ -93,12 +88,13 @@ def unwrap(
     def wanted(head: bytes) -> bool:
         return is_dump(head) or find_layer(head) is not None
 
+    budget = budget or Budget()
     names: list[str] = []
     while len(names) < MAX_LAYERS:
         layer = find_layer(source.pread(64, 0))
         if layer is None:
             break
-        source = layer.open(source, layer.name, wanted, watch)
+        source = layer.open(source, layer.name, wanted, budget)
         names.append(layer.name)
     return source, tuple(names)
 

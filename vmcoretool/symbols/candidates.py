@@ -16,8 +16,9 @@ from vmcoretool.symbols.file import open_namelist
 from vmcoretool.symbols.places import is_symbol_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from vmcoretool.budget import Budget
     from vmcoretool.symbols.file import Namelist, Purpose
     from vmcoretool.symbols.places import Places
 
@@ -81,14 +82,14 @@ class Found(NamedTuple):
     troubles: tuple[str, ...]
 
 
-def find_candidates(places: Places, watch: Callable[[int, int], bool]) -> Found:
+def find_candidates(places: Places, budget: Budget) -> Found:
     """Look at every file in the places; never raises for one of them.
 
     Args:
         places: where; links by build-id are left to :meth:`Places.links`.
-        watch: called with how many files were looked at and 0; the search ends when it says False.
+        budget: its caller may end the search.
     """
-    return _Search(watch).run(places)
+    return _Search(budget).run(places)
 
 
 def look_at(path: str, origin: str) -> Candidate:
@@ -103,8 +104,8 @@ def look_at(path: str, origin: str) -> Candidate:
 
 
 class _Search:
-    def __init__(self, watch: Callable[[int, int], bool]) -> None:
-        self._watch = watch
+    def __init__(self, budget: Budget) -> None:
+        self._work = budget.work("searching symbol files")
         self._seen: set[tuple[int, int]] = set()
         self._looked_at = 0
         self._troubles: list[str] = []
@@ -119,7 +120,7 @@ class _Search:
             candidate = self._look(path, origin, exact=exact)
             if candidate:
                 found.append(candidate)
-            if not self._watch(self._looked_at, 0):
+            if not self._work.progress(self._looked_at, 0):
                 self._troubles.append("the search for symbol files was interrupted")
                 break
         return Found(tuple(found), tuple(self._troubles))

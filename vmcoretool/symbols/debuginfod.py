@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from vmcoretool.symbols.candidates import Candidate, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from vmcoretool.budget import Budget
 
 ORIGIN: Final = "debuginfod"
 PROGRAM: Final = "debuginfod-find"
@@ -36,24 +36,23 @@ class _Failed(Exception):
     pass
 
 
-def fetch(build_id: str, watch: Callable[[str, int, int], bool]) -> tuple[Candidate, ...]:
+def fetch(build_id: str, budget: Budget) -> tuple[Candidate, ...]:
     """The files that servers have of a build-id, or one with the trouble; raises nothing of ours.
 
     Where the debugging data is split off, what it was split from is fetched too.
 
     Args:
         build_id: lower-case hexadecimal.
-        watch: called with what is done, bytes and bytes in all (0: not known yet); the download
-            ends when it says False.
+        budget: its caller may end the download; told of bytes done and in all (0: not known yet).
     """
     found: list[Candidate] = []
     troubles: list[str] = []
     for kind in _KINDS:
         try:
-            found.append(look_at(_download(kind, build_id, watch), ORIGIN))
+            found.append(look_at(_download(kind, build_id, budget), ORIGIN))
         except _Failed as error:
             troubles.append(str(error))
-            if not watch(ORIGIN, 0, 0):
+            if budget.stopped:
                 break
             continue
         if found[-1].dwarf and not found[-1].split:
@@ -61,7 +60,7 @@ def fetch(build_id: str, watch: Callable[[str, int, int], bool]) -> tuple[Candid
     return tuple(found) or (Candidate(f"build-id {build_id}", ORIGIN, troubles[0]),)
 
 
-def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) -> str:
+def _download(kind: str, build_id: str, budget: Budget) -> str:
     if not os.environ.get("DEBUGINFOD_URLS", "").strip():
         raise _Failed("DEBUGINFOD_URLS names no server")
     program = shutil.which(PROGRAM)
@@ -72,7 +71,7 @@ def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) 
         )
     with tempfile.TemporaryFile() as out:
         try:
-            # a session of its own: Ctrl-C reaches it through the watch, once
+            # a session of its own: Ctrl-C reaches it through the budget, once
             child = subprocess.Popen(  # noqa: S603 - found on PATH, fixed words and a build-id
                 [program, "-v", kind, build_id],
                 cwd="/",
@@ -84,7 +83,7 @@ def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) 
         except OSError as error:
             raise _Failed(f"{program}: {error.strerror}") from error
         try:
-            said = _follow(child, watch)
+            said = _follow(child, budget)
         finally:
             if child.poll() is None:
                 child.kill()
@@ -96,7 +95,7 @@ def _download(kind: str, build_id: str, watch: Callable[[str, int, int], bool]) 
     return path
 
 
-def _follow(child: subprocess.Popen[bytes], watch: Callable[[str, int, int], bool]) -> bytes:
+def _follow(child: subprocess.Popen[bytes], budget: Budget) -> bytes:
     # what it says until it ends; no thread is needed for a pipe that is asked whether it is ready
     assert child.stderr is not None
     said = b""
@@ -115,7 +114,7 @@ def _follow(child: subprocess.Popen[bytes], watch: Callable[[str, int, int], boo
                 if now != last:
                     last, moved = now, time.monotonic()
             done, total = last if last[1] else (0, 0)
-            if not watch(ORIGIN, done, total):
+            if not budget.progress(ORIGIN, done, total):
                 raise _Failed("the download was interrupted")
             if time.monotonic() - moved > PATIENCE:
                 raise _Failed(f"no progress for {PATIENCE} s")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import MIB, Vaddr
+from vmcoretool.budget import Budget
 from vmcoretool.errors import MissingSymbolError, NamelistError, VmcoreError
 from vmcoretool.notes.elf_note import walk_notes
 from vmcoretool.sources.file import FileSource
@@ -196,8 +197,9 @@ def _unpacked(source: FileSource) -> tuple[ByteSource, str]:
         steps += 1  # at most 1 MiB each
         return steps <= MAX_UNPACKED
 
+    budget = Budget(watch=watch)
     try:
-        inner, names = unwrap(source, _is_namelist, watch)
+        inner, names = unwrap(source, _is_namelist, budget)
     except VmcoreError as error:
         source.close()
         raise NamelistError(error.what, path=source.path) from error

@@ -10,13 +10,15 @@ from vmcoretool.memory.x86_64 import FRAME_MASK, PRESENT
 from vmcoretool.xen.image.layouts import LINEAR_PT_SLOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from vmcoretool.budget import Budget
     from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.xen.image.image import Image
 
 BLOCK: Final = 64 * 1024
 SCAN_BLOCK: Final = MIB
+SCAN: Final = "memory-scan"
 
 
 def image_blocks(
@@ -49,22 +51,23 @@ def image_blocks(
                 at = (at & -PAGE_SIZE) + PAGE_SIZE
 
 
-def self_references(memory: PhysicalMemory, watch: Callable[[int, int], bool]) -> Iterator[Maddr]:
+def self_references(memory: PhysicalMemory, budget: Budget) -> Iterator[Maddr]:
     """Every page of the dump whose slot 258 refers to the page itself.
 
     One pass that looks at one word of each page; holes of a sparse file are skipped.
 
     Args:
         memory: of the dump.
-        watch: called with bytes done and in all; False from it ends the pass.
+        budget: its caller may end the pass.
     """
     extents = [extent for extent in memory.pages.stored() if extent.end > extent.start]
     total = sum(extent.end - extent.start for extent in extents)
+    work = budget.work(SCAN)
     done = 0
     for extent in extents:
         at = extent.start + PAGE_SIZE - 1 & -PAGE_SIZE
         while at + PAGE_SIZE <= extent.end:
-            if not watch(done, total):
+            if not work.progress(done, total):
                 return
             block = memory.read_some(at, min(SCAN_BLOCK, extent.end - at))
             whole = len(block) & -PAGE_SIZE
@@ -76,7 +79,7 @@ def self_references(memory: PhysicalMemory, watch: Callable[[int, int], bool]) -
             step = whole or PAGE_SIZE  # a page that only partly lies here cannot be a table
             at += step
             done += step
-    watch(total, total)
+    work.progress(total, total)
 
 
 def _slots(block: bytes, whole: int) -> list[int]:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import MIB, FileOffset, Maddr
 from vmcoretool.notes.elf_note import walk_notes
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from vmcoretool.xen.search import SCAN_BLOCK, image_blocks
+from vmcoretool.xen.search import SCAN, SCAN_BLOCK, image_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from vmcoretool.budget import Budget
     from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.xen.image.image import Image
 
@@ -62,19 +61,20 @@ def find_traces(memory: PhysicalMemory, image: Image) -> Traces:
     return Traces(vmcoreinfo, version)
 
 
-def find_text(memory: PhysicalMemory, watch: Callable[[int, int], bool]) -> Maddr | None:
+def find_text(memory: PhysicalMemory, budget: Budget) -> Maddr | None:
     """Where in all memory a VMCOREINFO_XEN note stands; the last resort, it proves nothing.
 
     Args:
         memory: of the dump.
-        watch: called with bytes done and in all; False from it ends the search.
+        budget: its caller may end the search.
     """
     extents = list(memory.pages.stored())
     total = sum(extent.end - extent.start for extent in extents)
+    work = budget.work(SCAN)
     done = 0
     for extent in extents:
         at = int(extent.start)
-        while at < extent.end and watch(done, total):
+        while at < extent.end and work.progress(done, total):
             block = memory.read_some(at, min(SCAN_BLOCK, extent.end - at))
             found = block.find(_OWNER, _HEADER_SIZE)
             while found >= 0:
