@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.builders.kdump import Kdump  # noqa: E402 - the tree's own builders
 from vmcoretool import inspect_vmcore, open_vmcore  # noqa: E402 - likewise
-from vmcoretool.evidence.case import Case  # noqa: E402 - likewise
+from vmcoretool.evidence.facts import Facts  # noqa: E402 - likewise
+from vmcoretool.evidence.known import Place  # noqa: E402 - likewise
 
 PEER = "/usr/bin/python3"
 LIMIT = 128 << 20
@@ -82,8 +83,8 @@ def rebuilt(source: Path, flags: int) -> bytes:
     """A part of the dump as a kdump file with another codec."""
     with open_vmcore(source) as vmcore:
         pages: dict[int, bytes] = {}
-        hypervisor = [(int(image.base), 16 << 20) for image in Case(vmcore).images]
-        roots = [(root.maddr, 4096) for root in Case(vmcore).roots]
+        hypervisor = [(int(image.base), 16 << 20) for image in Place(Facts(vmcore)).images]
+        roots = [(root.maddr, 4096) for root in Facts(vmcore).roots]
         for at, count in (*wanted(source), *hypervisor, *roots):
             for maddr in range(at, at + count, 4096):
                 page = vmcore.memory.read_some(maddr, 4096)

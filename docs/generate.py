@@ -65,7 +65,7 @@ def formats() -> str:
 
 
 def evidence() -> str:
-    sources = table(("source", "what it says"), [(f"`{s.name}`", s.says) for s in SOURCES])
+    sources = table(("source", "what it says"), [(f"`{s.name}`", s.description) for s in SOURCES])
     layouts = table(
         ("layout", "XEN_VIRT_START", "used by", "introduced by", "proved on"),
         [

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmcoretool import Extent, Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
-from vmcoretool.evidence.case import Case
-from vmcoretool.inspection.inspect import find_host
+from vmcoretool.evidence.facts import Facts
+from vmcoretool.evidence.known import Place
+from vmcoretool.inspection.inspect import locate
 from vmcoretool.linux.kernel import _blocks, _runs
 from vmcoretool.memory.physical import PageReader, PhysicalMemory
 from vmcoretool.memory.x86_64 import walk
@@ -75,8 +76,8 @@ def needed_pages(vmcore: Vmcore) -> set[int]:
     inspection = inspect_vmcore(shadow)
     note_objects(shadow)
     pages = recorder.touched
-    case = Case(vmcore)
-    for image in case.images:
+    place = Place(Facts(vmcore))
+    for image in place.images:
         if not image.layout.relocatable:
             continue
         build_id = inspection.xen.build_id if inspection.xen else None
@@ -88,10 +89,10 @@ def needed_pages(vmcore: Vmcore) -> set[int]:
             at = image.maddr_of(symbol) if symbol is not None else None
             if at is not None:
                 pages.add(at & -PAGE)
-        if case.ring:
-            pointer = image.maddr_of(case.ring.pointer) if case.ring.pointer else None
+        if place.ring:
+            pointer = image.maddr_of(place.ring.pointer) if place.ring.pointer else None
             pages |= {pointer & -PAGE} if pointer else set()
-            pages |= set(range(case.ring.maddr, case.ring.maddr + len(case.ring.data), PAGE))
+            pages |= set(range(place.ring.maddr, place.ring.maddr + len(place.ring.data), PAGE))
         for page in pages:
             vaddr = image.vaddr_of(page)
             if vaddr is not None:
@@ -103,7 +104,7 @@ def linux_pages(vmcore: Vmcore) -> set[int]:
     """What dmesg, vmcoreinfo and dom0's release need."""
     recorder = _Recorder(vmcore.container.pages)
     shadow = dataclasses.replace(vmcore, memory=PhysicalMemory(recorder))
-    _, host = find_host(shadow)
+    host = locate(shadow).host()
     chosen, _ = host.linux_vmcoreinfo()
     dom0 = host.domain(0)
     if chosen is None or dom0 is None:

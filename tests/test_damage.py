@@ -13,7 +13,7 @@ from tests.builders.xen_host import L2_WINDOW, XenHost
 from tests.support import ELF_SAMPLES, XEN_SAMPLES, inspect_bytes, open_bytes, true_base, truth
 from vmcoretool import VmcoreError
 from vmcoretool.addresses import Maddr
-from vmcoretool.evidence.case import Case
+from vmcoretool.evidence.facts import Facts
 from vmcoretool.inspection.as_json import inspection_json
 from vmcoretool.render.text import inspection_text
 
@@ -127,7 +127,7 @@ def test_memory_cut_off_at_any_page_is_a_result(sample: Path) -> None:
 def window_entries(data: bytes) -> list[int]:
     """File offsets of the entries of the level 2 table that maps the hypervisor's image."""
     vmcore = open_bytes(data)
-    (sighting, *_) = Case(vmcore).survey.sightings
+    (sighting, *_) = Facts(vmcore).survey.sightings
     table = sighting.image.steps[1].entry & 0xF_FFFF_FFFF_F000
     page = vmcore.memory.read(Maddr(table), 4096)
     at = data.index(page)

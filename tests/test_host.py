@@ -23,7 +23,7 @@ from vmcoretool.budget import Budget
 from vmcoretool.cli.main import run as run_here
 from vmcoretool.errors import TranslationFault
 from vmcoretool.host.signature import normalised
-from vmcoretool.inspection.inspect import find_host, inspect_vmcore
+from vmcoretool.inspection.inspect import inspect_vmcore, locate
 from vmcoretool.linux.kernel import find_kernel
 from vmcoretool.linux.printk import log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
@@ -71,7 +71,7 @@ def test_console_and_cause(sample: Path) -> None:
     true = truth(sample)
     with open_vmcore(sample / "vmcore") as vmcore:
         inspection = inspect_vmcore(vmcore)
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.console is not None
         lines = host.console.lines
     text = b"\n".join(lines).decode("latin-1")
@@ -99,7 +99,7 @@ def test_domains(sample: Path) -> None:
         wanted += [{"id": one["domid"], "type": one["type"]} for one in true["domU"]]
     with open_vmcore(sample / "vmcore") as vmcore:
         inspection = inspect_vmcore(vmcore)
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.dom0_p2m is not None
         assert host.dom0_p2m.agree
     told = [{"id": one.id, "type": one.type} for one in inspection.domains]
@@ -220,7 +220,7 @@ def test_raw_console_is_the_bytes() -> None:
     sample = SAMPLES / "xen-4.17-ring-wrapped/vmcore"
     done = run("console", "--raw", sample)
     with open_vmcore(sample) as vmcore:
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.console is not None
         assert done.stdout.encode("latin-1") == host.console.text
         assert host.console.wrapped
@@ -232,7 +232,7 @@ def test_whole_dump(path: Path) -> None:
     true = json.loads((path.parent / "truth.json").read_text())
     log = (path.parent / "boot.log").read_text(errors="replace")
     with open_vmcore(path) as vmcore:
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.console is not None
         assert all(line.decode("latin-1") in log for line in host.console.lines)
         assert len(host.domains) == 1 + len(true["domU"])
@@ -440,14 +440,13 @@ def damaged(change: dict[int, bytes]) -> Host:
                 if start <= maddr < end
             )
             data[at : at + len(value)] = value
-    _, host = find_host(read_vmcore(BytesSource(bytes(data))))
-    return host
+    return locate(read_vmcore(BytesSource(bytes(data)))).host()
 
 
 def list_places() -> tuple[int, list[Maddr], int]:
     """Machine addresses of domain_list and of each next_in_list, and the first pointer."""
     with open_vmcore(SAMPLES / "xen-4.17-two-domus/vmcore") as vmcore:
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.space is not None
         assert host.vmcoreinfo is not None
         head = host.vmcoreinfo.symbol("domain_list")
@@ -476,7 +475,7 @@ def test_damaged_domain_lists_end_with_a_reason() -> None:
     itself = damaged({head: word(first), nexts[0]: word(first)}).domain_list
     assert len(itself.domains) == 1
     with open_vmcore(SAMPLES / "xen-4.17-two-domus/vmcore") as vmcore:
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.vmcoreinfo is not None
         own_address = host.vmcoreinfo.symbol("domain_list")
         second = host.domains[1].vaddr
@@ -493,7 +492,7 @@ def test_owner_is_found_where_xen_tells_a_wrong_offset() -> None:
     # Xen 3.4 to 4.0.1 name the member before it
     path = SAMPLES / "xen-4.17-two-domus/vmcore"
     with open_vmcore(path) as vmcore:
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         assert host.vmcoreinfo is not None
         right = f"OFFSET(page_info._domain)={host.vmcoreinfo.offset('page_info._domain')}"
         true = host.domains
@@ -501,7 +500,7 @@ def test_owner_is_found_where_xen_tells_a_wrong_offset() -> None:
     data = path.read_bytes()
     assert right.encode() in data
     wrong = f"OFFSET(page_info._domain)={16:0{len(right) - 26}}".encode()
-    _, host = find_host(read_vmcore(BytesSource(data.replace(right.encode(), wrong))))
+    host = locate(read_vmcore(BytesSource(data.replace(right.encode(), wrong)))).host()
     assert host.domains == true
     assert host.cpus == uses
 
@@ -518,7 +517,7 @@ def test_garbage_in_struct_domain(garbage: bytes, at: int) -> None:
 
 def test_finding_for_a_p2m_tree_of_garbage() -> None:
     with open_vmcore(SAMPLES / "xen-4.17-two-domus/vmcore") as vmcore:
-        _, host = find_host(vmcore)
+        host = locate(vmcore).host()
         shared = host.domains[0].shared_info
         assert shared is not None
         assert not any(host.p2m_trouble(domain) for domain in host.domains)
@@ -528,13 +527,13 @@ def test_finding_for_a_p2m_tree_of_garbage() -> None:
     assert f"mfn {others.maddr // PAGE:#x}, no page of the domain" in garbage.p2m_trouble(
         garbage.domains[0]
     )
-    found = {one.code for one in inspect_vmcore(garbage.case.vmcore).findings}
+    found = {one.code for one in inspect_vmcore(garbage.vmcore).findings}
     assert {"p2m-damaged", "dom0-p2m-disputed"} <= found
 
 
 def test_finding_for_a_list_that_leads_nowhere() -> None:
     head, _, _ = list_places()
-    vmcore = damaged({head: word(0x4141414141414141)}).case.vmcore
+    vmcore = damaged({head: word(0x4141414141414141)}).vmcore
     inspection = inspect_vmcore(vmcore)
     assert inspection.domains == ()
     assert "domain-list-damaged" in [one.code for one in inspection.findings]
@@ -542,7 +541,7 @@ def test_finding_for_a_list_that_leads_nowhere() -> None:
 
 def test_finding_for_a_list_that_ends_early() -> None:
     _, nexts, first = list_places()
-    data = damaged({nexts[1]: word(first)}).case.vmcore
+    data = damaged({nexts[1]: word(first)}).vmcore
     found = [one.code for one in inspect_vmcore(data).findings]
     assert "domain-list-damaged" in found
 
@@ -876,7 +875,7 @@ def test_tabs_of_a_log_are_tabs() -> None:
 
 def test_virtual_cpu_that_was_damaged_is_missed(tmp_path: Path) -> None:
     data = bytearray((SAMPLES / "xen-4.17-dom0-panic/vmcore").read_bytes())
-    _, host = find_host(open_bytes(bytes(data)))
+    host = locate(open_bytes(bytes(data))).host()
     (dom0,) = host.domains
     assert (dom0.max_vcpus, len(dom0.vcpus)) == (2, 2)
     assert host.space is not None

@@ -22,7 +22,7 @@ from vmcoretool import MissingSymbolError, NamelistError, Places, inspect_vmcore
 from vmcoretool.budget import Budget
 from vmcoretool.explain.causes import causes_of
 from vmcoretool.explain.texts import ERROR_TEXTS, ErrorText, find_texts
-from vmcoretool.inspection.inspect import find_host
+from vmcoretool.inspection.inspect import locate
 from vmcoretool.symbols.candidates import find_candidates
 from vmcoretool.symbols.dwarf import members_of
 from vmcoretool.symbols.file import open_namelist
@@ -53,7 +53,7 @@ class Truth(NamedTuple):
 def truth_of(sample: Path) -> Truth:
     with open_vmcore(sample) as vmcore:
         inspection = inspect_vmcore(vmcore, places=NOWHERE)
-        _, host = find_host(vmcore, places=NOWHERE)
+        host = locate(vmcore, places=NOWHERE).host()
         info, xen, image = vmcore.crash_info, inspection.xen, host.image
         assert info is not None
         assert xen is not None
@@ -102,7 +102,7 @@ def inspected(sample: Path, **places: Any) -> Inspection:
 
 
 def only(inspection: Inspection) -> Match:
-    (match,) = inspection.selection.matches
+    (match,) = inspection.symbol_files.matches
     return match
 
 
@@ -114,10 +114,10 @@ def test_the_right_one_among_decoys(tmp_path: Path, truth: Truth) -> None:
     write(tmp_path / "d" / "xen-syms-stripped", xen_syms(truth, symbols={}))
     write(tmp_path / "d" / "vmlinux", symbol_file(code_at=0xFFFFFFFF81000000, symbols={"x": 1}))
     inspection = inspected(SAMPLE, search=(str(tmp_path),))
-    assert inspection.selection.chosen["hypervisor"].candidate.path == right
+    assert inspection.symbol_files.chosen["hypervisor"].candidate.path == right
     said = {
         one.candidate.path.rpartition("/")[2]: (one.match, " ".join(one.reasons))
-        for one in inspection.selection.matches
+        for one in inspection.symbol_files.matches
     }
     assert said["a-renamed-copy"][0] == "matches"
     assert said["xen-syms-4.17.7"][0] == "differs"
@@ -211,7 +211,7 @@ def test_xen_efi_is_pointed_at_its_own_file(tmp_path: Path, truth: Truth) -> Non
 def test_namelist_sources_agree_with_the_page_tables(tmp_path: Path, truth: Truth) -> None:
     with open_vmcore(SAMPLE) as vmcore:
         inspection = inspect_vmcore(vmcore, places=NOWHERE)
-        _, host = find_host(vmcore, places=NOWHERE)
+        host = locate(vmcore, places=NOWHERE).host()
         assert inspection.xen
         assert host.image
         start = inspection.verdict.xen_phys_start
@@ -270,7 +270,7 @@ def dom0_of(inspection: Inspection) -> CrashCommand:
 def test_dom0s_kernel_by_build_id(tmp_path: Path) -> None:
     path = write(tmp_path / "vmlinux", vmlinux())
     inspection = inspected(SAMPLE, vmlinux=(path,))
-    assert inspection.selection.chosen["dom0"].candidate.path == path
+    assert inspection.symbol_files.chosen["dom0"].candidate.path == path
     assert dom0_of(inspection).argv[-2] == path
     # the sample is a slice without the list itself
     assert [
@@ -417,10 +417,10 @@ def test_hostile_candidates_are_passed_over_with_a_reason(tmp_path: Path, truth:
     started = time.monotonic()
     inspection = inspected(SAMPLE, search=(str(folder),))
     assert time.monotonic() - started < 30
-    assert inspection.selection.chosen["hypervisor"].candidate.path == good
+    assert inspection.symbol_files.chosen["hypervisor"].candidate.path == good
     said = {
         one.candidate.path.rpartition("/")[2]: one.reasons[0]
-        for one in inspection.selection.matches
+        for one in inspection.symbol_files.matches
     }
     assert said["xen-syms-fifo"] == "not a regular file"
     assert "symbolic links" in said["xen-syms-loop"]
@@ -508,20 +508,20 @@ def test_symbols_whose_pages_are_gone_change_nothing(tmp_path: Path, truth: Trut
 def test_symbols_tell_the_ring(tmp_path: Path, truth: Truth) -> None:
     # the text itself stands for the counter: 16384 bytes at the ring, as up to 3.3
     with open_vmcore(SAMPLE) as vmcore:
-        _, host = find_host(vmcore, places=NOWHERE)
-        found = host.case.image_and_ring
+        host = locate(vmcore, places=NOWHERE).host()
+        found = host.hypervisor.console
         assert found is not None
         assert host.space is not None
         ring = host.space.directmap_start + found[1].maddr
         assert host.console is not None
         expected = host.console.text
         path = own_map(tmp_path, truth, conring=ring, conringp=ring)
-        _, exact = find_host(vmcore, places=NOWHERE._replace(xen_syms=(path,)))
+        exact = locate(vmcore, places=NOWHERE._replace(xen_syms=(path,))).host()
         assert exact.console is not None
         # "(XEN" read as a number of bytes: more than the ring holds
         assert exact.console.wrapped
         assert set(exact.console.text.split(b"\n")) & set(expected.split(b"\n"))
-        assert exact.added == ["console from conring and conringp"]
+        assert exact.console.basis.startswith("the symbols conring and conringp")
 
 
 # -- real tools ---------------------------------------------------------------------------------

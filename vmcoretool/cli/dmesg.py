@@ -62,7 +62,7 @@ def _lines(host: Host, number: int) -> tuple[bytes, ...]:
         raise LogError(
             f"domain {number} is HVM or PVH: its page tables are not found without symbols"
         )
-    info = host.case.vmcore.vmcoreinfo_linux if number == 0 else None
+    info = host.vmcore.vmcoreinfo_linux if number == 0 else None
     if info is None:
         chosen, candidates = host.linux_vmcoreinfo(number)
         if chosen is None:

@@ -11,7 +11,7 @@ import click
 from vmcoretool.budget import Budget
 from vmcoretool.cli.output import complain, is_terminal
 from vmcoretool.cli.progress import Watch
-from vmcoretool.inspection.inspect import Inspection, find_host, inspect_vmcore
+from vmcoretool.inspection.inspect import Inspection, inspect_vmcore, locate
 from vmcoretool.printable import printable
 from vmcoretool.render.text import whose
 from vmcoretool.symbols.places import Places
@@ -20,7 +20,7 @@ from vmcoretool.vmcore import open_vmcore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmcoretool.evidence.case import Scan
+    from vmcoretool.evidence.facts import Scan
     from vmcoretool.host.host import Host
     from vmcoretool.vmcore import Vmcore
 
@@ -125,21 +125,22 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
     """
     path = printable(request.vmcore[0])
     with Watch() as watch, opened(request, watch) as vmcore:
-        kind, host = find_host(
+        located = locate(
             vmcore,
             xen_phys_start=request.xen_phys_start,
             places=request.places,
             scan=request.scan,
         )
-        if kind != "xen-host":
-            complain(f"{path}: {whose(kind, vmcore)}")
+        if located.kind != "xen-host":
+            complain(f"{path}: {whose(located.kind, vmcore)}")
             for found in vmcore.findings:
                 complain(f"{path}: {printable(found.message)}")
             return NOT_A_XEN_HOST
-        for one in host.case.namelist.matches:
+        for one in located.known.namelist.matches:
             if one.candidate.named and one.match != "matches":
                 why = printable("; ".join(one.reasons))
                 complain(f"{printable(one.candidate.path)} is not used: {why}")
+        host = located.host()
         code = answer(host)
         for found in vmcore.findings:
             if found.level == "error":
@@ -148,8 +149,6 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
         if host.verdict.status not in PROVEN:
             complain(f"{path}: the hypervisor's address is {host.verdict.status}: see 'inspect'")
             code = code or 1
-        for added in host.added:
-            complain(f"by its symbols: {added}")
         return code
 
 

@@ -10,7 +10,7 @@ from vmcoretool.budget import Budget
 from vmcoretool.cli.options import check_format
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.cli.progress import Watch
-from vmcoretool.inspection.inspect import find_host
+from vmcoretool.inspection.inspect import locate
 from vmcoretool.printable import printable
 from vmcoretool.vmcore import open_vmcore
 
@@ -84,12 +84,12 @@ def command(
 
 def _from_memory(vmcore: Vmcore, domain: int) -> VmcoreInfo | None:
     # What the headers lack is in the domain's own memory; where the text comes from is said.
-    kind, host = find_host(vmcore)
+    located = locate(vmcore)
     name = printable(vmcore.paths[0])
-    if kind != "xen-host":
+    if located.kind != "xen-host":
         complain(f"{name}: the headers carry no VMCOREINFO")
         return None
-    chosen, candidates = host.linux_vmcoreinfo(domain)
+    chosen, candidates = located.host().linux_vmcoreinfo(domain)
     if chosen:
         complain(f"found in memory of domain {domain}, at machine address {chosen.maddr:#x}")
         return chosen.info

@@ -29,7 +29,7 @@ from vmcoretool.host.symbol_files import DOM0, HYPERVISOR, session_of
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
-    from vmcoretool.debuggers.session import Situation
+    from vmcoretool.debuggers.session import Sessions
     from vmcoretool.xen.domains import Domain
 
 XEN_SYMS: Final = "xen-syms"
@@ -76,13 +76,13 @@ def _display(word: str) -> str:
     return f"$'{escaped}'"
 
 
-def suggest(situation: Situation) -> tuple[CrashCommand, ...]:
+def suggest(sessions: Sessions) -> tuple[CrashCommand, ...]:
     """The commands for the hypervisor, dom0, and each PV domain beside it."""
-    common = (*address_caveats(situation), *dump_caveats(situation))
-    found = [_hypervisor(situation, common), _dom0(situation, common)]
+    common = (*address_caveats(sessions), *dump_caveats(sessions))
+    found = [_hypervisor(sessions, common), _dom0(sessions, common)]
     found += [
-        _guest(situation, domain, common)
-        for domain in situation.host.domains
+        _guest(sessions, domain, common)
+        for domain in sessions.domains
         if domain.id and domain.type == "pv"
     ]
     return tuple(found)
@@ -94,7 +94,7 @@ def without_command(domains: tuple[Domain, ...]) -> tuple[Domain, ...]:
 
 
 def _command(  # noqa: PLR0913 - a command's parts
-    situation: Situation,
+    sessions: Sessions,
     target: str,
     purpose: str,
     argv: tuple[str, ...],
@@ -105,38 +105,38 @@ def _command(  # noqa: PLR0913 - a command's parts
     return CrashCommand(
         target=target,
         purpose=purpose,
-        argv=("crash", *situation.option, *argv, *situation.dumps),
+        argv=("crash", *sessions.option, *argv, *sessions.dumps),
         ready=not any(one.blocks for one in caveats),
         requires_option=required,
         caveats=tuple(one.text for one in caveats),
     )
 
 
-def _hypervisor(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
-    vmcore, verdict = situation.vmcore, situation.verdict
-    version = situation.xen.version
+def _hypervisor(sessions: Sessions, common: tuple[Caveat, ...]) -> CrashCommand:
+    vmcore, verdict = sessions.vmcore, sessions.verdict
+    version = sessions.xen.version
     caveats = list(common)
     if verdict.status == "reported":
         caveats.append(Caveat("the address is only recorded, nothing in this dump proves it"))
     if vmcore.architecture == "i386":
         caveats.append(Caveat("a 32-bit hypervisor needs a crash built for 32-bit x86"))
     caveats += namelist_caveats(
-        situation.selection,
+        sessions.symbol_files,
         HYPERVISOR,
         XEN_SYMS,
         "the symbol file of this very build of Xen"
-        f"{build_id_note(situation.xen.build_id)}, with DWARF; give it with --xen-syms PATH; it "
-        f"comes from {hypervisor_package(situation.xen)}",
+        f"{build_id_note(sessions.xen.build_id)}, with DWARF; give it with --xen-syms PATH; it "
+        f"comes from {hypervisor_package(sessions.xen)}",
     )
     if version:
-        caveats += release_caveats(situation)
-    caveats += directmap_caveats(situation)
-    caveats += dwarf_caveats(situation, HYPERVISOR)
-    files = situation.namelists(HYPERVISOR, XEN_SYMS)
+        caveats += release_caveats(sessions)
+    caveats += directmap_caveats(sessions)
+    caveats += dwarf_caveats(sessions, HYPERVISOR)
+    files = sessions.namelists(HYPERVISOR, XEN_SYMS)
     named = files[0].rpartition("/")[2].startswith(XEN_SYMS)
     learnt, _ = learnt_by_crash(vmcore)
     return _command(
-        situation,
+        sessions,
         HYPERVISOR,
         "Xen itself: its log, domains, virtual CPUs, stacks",
         (*(() if named else ("--hyper",)), *files),
@@ -145,14 +145,14 @@ def _hypervisor(situation: Situation, common: tuple[Caveat, ...]) -> CrashComman
     )
 
 
-def _dom0(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
-    vmcore, host = situation.vmcore, situation.host
+def _dom0(sessions: Sessions, common: tuple[Caveat, ...]) -> CrashCommand:
+    vmcore = sessions.vmcore
     info = vmcore.crash_info
-    domain = host.domain(0)
+    domain = next((domain for domain in sessions.domains if domain.id == 0), None)
     noted = info.dom0_p2m_mfn if info else None
     p2m = (domain.p2m_mfn if domain else None) or noted
     caveats = list(common)
-    caveats += linux_caveats(situation, DOM0, domain)
+    caveats += linux_caveats(sessions, DOM0, domain)
     if domain and domain.type == "hvm":
         caveats.append(Caveat("dom0 is a PVH domain: crash cannot follow its memory"))
     elif p2m is None:
@@ -163,27 +163,27 @@ def _dom0(situation: Situation, common: tuple[Caveat, ...]) -> CrashCommand:
     needed = p2m is None or p2m != learnt
     option = ("--p2m_mfn", f"{p2m:#x}") if needed and p2m is not None else ()
     return _command(
-        situation,
+        sessions,
         DOM0,
         "dom0's Linux: processes, log, stacks",
-        (*option, *situation.namelists(DOM0, VMLINUX)),
+        (*option, *sessions.namelists(DOM0, VMLINUX)),
         tuple(caveats),
         required=needed,
     )
 
 
-def _guest(situation: Situation, domain: Domain, common: tuple[Caveat, ...]) -> CrashCommand:
+def _guest(sessions: Sessions, domain: Domain, common: tuple[Caveat, ...]) -> CrashCommand:
     target = session_of(domain.id)
-    caveats = [*common, *linux_caveats(situation, target, domain)]
+    caveats = [*common, *linux_caveats(sessions, target, domain)]
     p2m = domain.p2m_mfn
     if p2m is None:
         caveats.append(Caveat("its shared info page names no p2m tree, which crash needs"))
     option = ("--p2m_mfn", f"{p2m:#x}") if p2m is not None else ("--p2m_mfn", "MFN")
     return _command(
-        situation,
+        sessions,
         target,
         f"the Linux of PV domain {domain.id}",
-        (*option, *situation.namelists(target, VMLINUX)),
+        (*option, *sessions.namelists(target, VMLINUX)),
         tuple(caveats),
         required=True,
     )

@@ -22,7 +22,7 @@ from vmcoretool.xen.image.layouts import DIRECTMAPS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.debuggers.session import Situation
+    from vmcoretool.debuggers.session import Sessions
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.domains import Domain
 
@@ -32,18 +32,18 @@ def build_id_note(build_id: str | None) -> str:
     return f" (build-id {build_id})" if build_id else ""
 
 
-def release_caveats(situation: Situation) -> Iterator[Caveat]:
+def release_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether this crash, or any, reads this Xen."""
-    version = situation.xen.version
-    row = crash_releases.requirement(version, situation.has_member) if version else None
+    version = sessions.xen.version
+    row = crash_releases.requirement(version, sessions.has_member) if version else None
     if row is None or version is None:
         return
     since = dotted(row.xen)
-    newest, mine = dotted(crash_releases.NEWEST_KNOWN), dotted(situation.release)
-    error = crash_releases.first_error(version, situation.release, row)
+    newest, mine = dotted(crash_releases.NEWEST_KNOWN), dotted(sessions.release)
+    error = crash_releases.first_error(version, sessions.release, row)
     fails = f"it ends with '{error}'"
-    if crash_releases.copes(situation.release, row.crash):
-        if situation.crash is None and row.crash is not None:
+    if crash_releases.copes(sessions.release, row.crash):
+        if sessions.program is None and row.crash is not None:
             yield Caveat(f"Xen {since} and later need crash {dotted(row.crash)}", blocks=False)
     elif row.crash is None:
         ends = f"crash {mine} ends with '{error}'"
@@ -54,9 +54,9 @@ def release_caveats(situation: Situation) -> Iterator[Caveat]:
         )
 
 
-def directmap_caveats(situation: Situation) -> Iterator[Caveat]:
+def directmap_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether crash finds the hypervisor's heap."""
-    directmap = situation.xen.directmap
+    directmap = sessions.xen.directmap
     if directmap is not None and directmap is not DIRECTMAPS[0]:
         yield Caveat(
             f"this Xen was built with {directmap.name}: crash looks for the direct map at "
@@ -64,67 +64,67 @@ def directmap_caveats(situation: Situation) -> Iterator[Caveat]:
         )
 
 
-def dwarf_caveats(situation: Situation, target: str) -> Iterator[Caveat]:
+def dwarf_caveats(sessions: Sessions, target: str) -> Iterator[Caveat]:
     """Whether this crash reads the chosen file's debugging data."""
-    chosen = situation.selection.chosen.get(target)
+    chosen = sessions.symbol_files.chosen.get(target)
     dwarf = chosen.candidate.dwarf_version if chosen else None
-    if dwarf == 5 and situation.release < crash_releases.DWARF_5:
+    if dwarf == 5 and sessions.release < crash_releases.DWARF_5:
         needed = dotted(crash_releases.DWARF_5)
         yield Caveat(f"its debugging data is DWARF 5, which crash reads from {needed} on")
 
 
-def linux_caveats(situation: Situation, target: str, domain: Domain | None) -> Iterator[Caveat]:
+def linux_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Iterator[Caveat]:
     """What keeps a guest's Linux from opening: its symbol file, its memory, its fate."""
-    kernel = situation.selection.kernels.get(target)
+    kernel = sessions.symbol_files.kernels.get(target)
     release = f" of {kernel.release}" if kernel else ""
     build_id = build_id_note(kernel.build_id if kernel else None)
     yield from namelist_caveats(
-        situation.selection,
+        sessions.symbol_files,
         target,
         VMLINUX,
         f"the debug image{release}{build_id}: give it with --vmlinux PATH{kernel_package(kernel)}",
     )
-    yield from dwarf_caveats(situation, target)
+    yield from dwarf_caveats(sessions, target)
     shared = domain.shared_info if domain else None
-    if shared and shared.word_size == 4 and situation.vmcore.architecture == "x86_64":
+    if shared and shared.word_size == 4 and sessions.vmcore.architecture == "x86_64":
         yield Caveat("a 32-bit guest on a 64-bit Xen: crash for x86_64 cannot follow its memory")
     p2m = domain.p2m_mfn if domain else None
-    if p2m is not None and not situation.vmcore.memory.pages.is_present(p2m << 12):
+    if p2m is not None and not sessions.vmcore.memory.pages.is_present(p2m << 12):
         yield Caveat("its memory is not in the dump: it was filtered or cut short")
-    if target == DOM0 and situation.host.crash.dom0_not_built:
+    if target == DOM0 and sessions.event.dom0_not_built:
         yield Caveat("the host crashed before dom0 ran: there is no Linux to look at")
         return
-    yield from _backtrace_caveats(situation, target)
+    yield from _backtrace_caveats(sessions, target)
 
 
-def _backtrace_caveats(situation: Situation, target: str) -> Iterator[Caveat]:
+def _backtrace_caveats(sessions: Sessions, target: str) -> Iterator[Caveat]:
     # the kernel of a session must have panicked itself, or newer releases give up at the start
-    if target == DOM0 and situation.host.crash.dom0_panicked:
+    if target == DOM0 and sessions.event.dom0_panicked:
         return
     broken = crash_releases.NO_PANIC_TASK
     since = dotted(broken.since)
-    if target == DOM0 and situation.host.crash.panic is None:
+    if target == DOM0 and sessions.event.panic is None:
         whose = "it is not known whether dom0 panicked; if it did not"
     else:
         whose = "the panic was not dom0's" if target == DOM0 else "its kernel did not panic"
     text = f"{whose}: crash {since} and later end with '{broken.error}'; use an older one"
-    chosen = situation.selection.chosen.get(target)
-    if situation.release >= broken.since:
+    chosen = sessions.symbol_files.chosen.get(target)
+    if sessions.release >= broken.since:
         yield Caveat(text, blocks=chosen is not None)
 
 
-def address_caveats(situation: Situation) -> Iterator[Caveat]:
+def address_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether there is an address to give."""
-    verdict = situation.verdict
+    verdict = sessions.verdict
     if verdict.status == "unknown":
         yield Caveat("the hypervisor's address is unknown: crash cannot open it like this")
     elif verdict.status == "disputed" and verdict.xen_phys_start is None:
         yield Caveat("two addresses contradict each other: see the evidence before choosing one")
 
 
-def dump_caveats(situation: Situation) -> Iterator[Caveat]:
+def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether crash reads such a file at all."""
-    vmcore = situation.vmcore
+    vmcore = sessions.vmcore
     if vmcore.container.format == "readelf-text":
         yield Caveat("VMCORE stands for the dump that this text is about")
         return
@@ -137,9 +137,9 @@ def dump_caveats(situation: Situation) -> Iterator[Caveat]:
     if any(one.code == "split-part-missing" for one in vmcore.findings):
         yield Caveat("a part of the split set is missing: crash ends with 'seek error'; name all")
     yield from _layer_caveats(vmcore)
-    if situation.crash and vmcore.container.format == "kdump":
+    if sessions.program and vmcore.container.format == "kdump":
         needed = crash_releases.COMPRESSED
-        if situation.release < needed:
+        if sessions.release < needed:
             yield Caveat(f"kdump-compressed dumps of a Xen host need crash {dotted(needed)}")
     if _is_elf32(vmcore) and vmcore.container.machine.e_machine == EM_X86_64:
         yield Caveat("a 32-bit ELF file of an x86_64 machine: crash refuses it")

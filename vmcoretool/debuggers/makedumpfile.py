@@ -18,7 +18,7 @@ from vmcoretool.xen.image.layouts import DIRECTMAPS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.debuggers.session import Situation
+    from vmcoretool.debuggers.session import Sessions
 
 OUTPUT: Final = "smaller-vmcore"
 _AGAIN: Final = "the copy keeps the note as it is: crash will need --xen_phys_start again"
@@ -42,26 +42,26 @@ class FilterCommand(NamedTuple):
         return display(self.argv)
 
 
-def suggest_filters(situation: Situation) -> Iterator[FilterCommand]:
+def suggest_filters(sessions: Sessions) -> Iterator[FilterCommand]:
     """The commands that need something of this dump's; none where plain makedumpfile works."""
-    vmcore = situation.vmcore
-    placeholder = situation.dumps == ("VMCORE",)
+    vmcore = sessions.vmcore
+    placeholder = sessions.is_placeholder
     noted = any(note.type == XEN_ELFNOTE_CRASH_INFO for note in vmcore.notes)
     if vmcore.container.format != "elf" or vmcore.layers or placeholder or not noted:
         return  # makedumpfile's own output is not filtered twice, and it asks for the note
-    if situation.xen.directmap not in (None, DIRECTMAPS[0]):
+    if sessions.xen.directmap not in (None, DIRECTMAPS[0]):
         return  # "Can't get through the domain_list": it knows the usual direct map only
-    start = situation.verdict.xen_phys_start
+    start = sessions.verdict.xen_phys_start
     learnt, _ = learnt_by_crash(vmcore)
     option: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     if start is not None and learnt != start:
         option = ("--xen_phys_start", f"{start:#x}")
         caveats = (_AGAIN,)
-        argv = ("makedumpfile", *option, "-c", "-d", "1", *situation.dumps, OUTPUT)
+        argv = ("makedumpfile", *option, "-c", "-d", "1", *sessions.dumps, OUTPUT)
         yield FilterCommand("pages of zeros left out, the rest compressed", argv, caveats)
-    chosen = situation.selection.chosen.get("dom0")
+    chosen = sessions.symbol_files.chosen.get("dom0")
     if chosen and chosen.candidate.elf and chosen.candidate.dwarf and not chosen.candidate.packed:
         debug = file_argument(chosen.candidate.path)
-        argv = ("makedumpfile", *option, "-x", debug, "-c", "-d", "31", *situation.dumps, OUTPUT)
+        argv = ("makedumpfile", *option, "-x", debug, "-c", "-d", "31", *sessions.dumps, OUTPUT)
         yield FilterCommand("dom0's caches, user and free pages left out, too", argv, caveats)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.host.identity import XenIdentity
-    from vmcoretool.host.symbol_files import Selection
+    from vmcoretool.host.symbol_files import SymbolFiles
     from vmcoretool.linux.kernel import Kernel
     from vmcoretool.xen.version import XenVersion
 
@@ -35,24 +35,24 @@ class Caveat(NamedTuple):
 
 
 def namelist_caveats(
-    selection: Selection, target: str, placeholder: str, wanted: str
+    symbol_files: SymbolFiles, target: str, placeholder: str, wanted: str
 ) -> Iterator[Caveat]:
     """What keeps the chosen file from being what crash needs.
 
     Args:
-        selection: what was found.
+        symbol_files: what was found.
         target: the session.
         placeholder: what stands in the command where there is no file.
         wanted: the file that is needed, and where it comes from.
     """
-    chosen = selection.chosen.get(target)
+    chosen = symbol_files.chosen.get(target)
     if chosen is None:
-        named = target in selection.named
+        named = target in symbol_files.named
         yield Caveat(f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}")
-        yield from _refused(selection, target)
+        yield from _refused(symbol_files, target)
         return
     mine = chosen.candidate
-    other = selection.companions.get(target)
+    other = symbol_files.companions.get(target)
     path = printable(mine.path)
     if not mine.elf:
         yield Caveat(f"{path} is a map: crash needs the ELF file of the same build, with DWARF")
@@ -66,8 +66,8 @@ def namelist_caveats(
         yield Caveat(f"unpack it first: {tool} {printable(shlex.quote(mine.path))}")
 
 
-def _refused(selection: Selection, target: str) -> Iterator[Caveat]:
-    rows = [one for one in selection.matches if one.target == target and one.candidate.asked_for]
+def _refused(symbol_files: SymbolFiles, target: str) -> Iterator[Caveat]:
+    rows = [one for one in symbol_files.matches if one.target == target and one.candidate.asked_for]
     for one in rows[:_SHOWN]:
         reasons = "; ".join(one.reasons)
         verdict = "is not it" if one.match == "differs" else "is not known to be it"

@@ -11,10 +11,11 @@ from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO
 if TYPE_CHECKING:
     from vmcoretool.debuggers.crash_program import CrashProgram
     from vmcoretool.evidence.weigh import Verdict
-    from vmcoretool.host.host import Host
     from vmcoretool.host.identity import XenIdentity
-    from vmcoretool.host.symbol_files import Selection
+    from vmcoretool.host.symbol_files import SymbolFiles
     from vmcoretool.vmcore import Vmcore
+    from vmcoretool.xen.domains import Domain
+    from vmcoretool.xen.panic import CrashText
 
 VMLINUX: Final = "vmlinux"
 """What stands for a kernel's debug image where none is known."""
@@ -46,33 +47,32 @@ def learnt_by_crash(vmcore: Vmcore) -> tuple[int, int]:
     return start, p2m
 
 
-class Situation(NamedTuple):
-    """All that decides the commands.
+class Sessions(NamedTuple):
+    """All that decides which sessions of crash open a dump, and by which commands.
 
     Attributes:
-        host: the crashed host.
+        vmcore: the dump.
         verdict: decides the address.
         xen: which hypervisor.
-        selection: which symbol file goes with which session.
-        crash: the program on this system, None where there is none or it was not looked for.
+        event: what the console tells of the crash.
+        domains: those that were found.
+        symbol_files: which symbol file goes with which session.
+        program: the crash on this system, None where there is none or it was not looked for.
     """
 
-    host: Host
+    vmcore: Vmcore
     verdict: Verdict
     xen: XenIdentity
-    selection: Selection
-    crash: CrashProgram | None = None
-
-    @property
-    def vmcore(self) -> Vmcore:
-        """The dump."""
-        return self.host.case.vmcore
+    event: CrashText
+    domains: tuple[Domain, ...]
+    symbol_files: SymbolFiles
+    program: CrashProgram | None = None
 
     @property
     def release(self) -> tuple[int, int, int]:
         """The crash release that is judged: the newest known one where none is installed."""
-        told = self.crash.release if self.crash else None
-        return told or crash_releases.NEWEST_KNOWN
+        known = self.program.release if self.program else None
+        return known or crash_releases.NEWEST_KNOWN
 
     @property
     def option(self) -> tuple[str, ...]:
@@ -81,15 +81,22 @@ class Situation(NamedTuple):
         return () if start is None else ("--xen_phys_start", f"{start:#x}")
 
     @property
+    def is_placeholder(self) -> bool:
+        """Whether the dump has no file that another program could open."""
+        return self.vmcore.paths[0] == "-" or self.vmcore.container.format == "readelf-text"
+
+    @property
     def dumps(self) -> tuple[str, ...]:
         """The dump's files as arguments."""
-        placeholder = self.vmcore.paths[0] == "-" or self.vmcore.container.format == "readelf-text"
-        return ("VMCORE",) if placeholder else tuple(map(file_argument, self.vmcore.paths))
+        if self.is_placeholder:
+            return ("VMCORE",)
+        return tuple(map(file_argument, self.vmcore.paths))
 
     def has_member(self, unit: str, name: str, member: str) -> bool | None:
         """Whether a structure of the hypervisor has a member, by its symbol file's DWARF."""
-        chosen = self.selection.chosen.get(HYPERVISOR)
-        file = self.selection.companions.get(HYPERVISOR) or (chosen.candidate if chosen else None)
+        chosen = self.symbol_files.chosen.get(HYPERVISOR)
+        other = self.symbol_files.companions.get(HYPERVISOR)
+        file = other or (chosen.candidate if chosen else None)
         if file is None or not file.dwarf or file.packed:
             return None
         from vmcoretool.symbols.dwarf import members_of  # noqa: PLC0415 - pyelftools is slow
@@ -105,12 +112,12 @@ class Situation(NamedTuple):
 
         A file that the user named and nothing refuted stays, though it proved nothing either.
         """
-        chosen = self.selection.chosen.get(target)
+        chosen = self.symbol_files.chosen.get(target)
         if chosen is None:
-            named = self.selection.named.get(target)
+            named = self.symbol_files.named.get(target)
             return (file_argument(named.candidate.path) if named else placeholder,)
         halves = [chosen.candidate]
-        other = self.selection.companions.get(target)
+        other = self.symbol_files.companions.get(target)
         if other:
             halves.append(other)
         halves.sort(key=lambda one: one.split)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmcoretool.addresses import Maddr
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known, Place
 
 Strength = Literal["recorded", "derived", "suggested"]
 
@@ -42,15 +42,21 @@ class Silence:
     reason: str
 
 
+When = Literal["always", "in doubt", "image known"]
+
+
 class Source(NamedTuple):
     """A source of evidence.
 
     Attributes:
         name: from the closed list that JSON documents.
-        says: one line for the documentation.
-        examine: yields what it has to say of a case.
+        description: one line for the documentation.
+        when: it is asked always; only while what was asked before leaves doubt; or when no source
+            can add an image any more.
+        examine: yields what it has to say by what is known, and a new place where it found one.
     """
 
     name: str
-    says: str
-    examine: Callable[[Case], Iterator[Evidence | Silence]]
+    description: str
+    when: When
+    examine: Callable[[Known], Iterator[Evidence | Silence | Place]]

@@ -14,14 +14,14 @@ from vmcoretool.xen.console import base_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known
 
 NAME: Final = "boot-log"
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    ring = case.ring
-    if not case.images:
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    ring = known.place.ring
+    if not known.place.images:
         yield Silence(source=NAME, reason="no image is proven whose console ring could be read")
     elif ring is None:
         yield Silence(source=NAME, reason="no pointer in the image leads to a console ring")
@@ -43,5 +43,6 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 SOURCE: Final = Source(
     NAME,
     "The lines 'New Xen image base address' or 'Xen image load base address' in the ring (4.9+).",
+    "image known",
     _examine,
 )

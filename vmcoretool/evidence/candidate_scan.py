@@ -16,17 +16,13 @@ from vmcoretool.xen.image.image import BASE_ALIGNMENT, BASE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known, Place
 
 NAME: Final = "candidate-scan"
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    refusal = case.no_scan
-    pgd_l4 = case.pgd_l4
-    if refusal:
-        yield Silence(source=NAME, reason=refusal)
-        return
+def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
+    pgd_l4 = known.facts.pgd_l4
     if pgd_l4 is None:
         yield Silence(source=NAME, reason="no VMCOREINFO_XEN names pgd_l4")
         return
@@ -34,9 +30,9 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
     if layout is None:
         yield Silence(source=NAME, reason=f"pgd_l4 {pgd_l4:#x} lies in no known image window")
         return
-    memory = case.vmcore.memory
+    memory = known.facts.vmcore.memory
+    place = known.place
     looked = 0
-    found = False
     for base in range(BASE_ALIGNMENT, BASE_LIMIT, BASE_ALIGNMENT):
         maddr = pgd_l4 - layout.virt_start + base
         if not memory.pages.is_present(maddr):
@@ -44,8 +40,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         looked += 1
         idle = idle_table_at(memory, Maddr(base), pgd_l4)
         if idle:
-            found = True
-            case.scanned.append(idle)
+            place = place.and_scanned(idle)
             yield Evidence(
                 source=NAME,
                 xen_phys_start=idle.xen_phys_start,
@@ -54,7 +49,8 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
                 "tables lead back to it",
                 steps=tuple(map(str, idle.steps)),
             )
-    if not found:
+    yield place
+    if place is known.place:
         reason = f"none of the {looked} pages at a possible place of pgd_l4 proves itself"
         yield Silence(source=NAME, reason=reason)
 
@@ -62,5 +58,6 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 SOURCE: Final = Source(
     NAME,
     "With pgd_l4 known: a probe at each 2 MiB-aligned base below 4 GiB.",
+    "in doubt",
     _examine,
 )

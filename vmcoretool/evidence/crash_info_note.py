@@ -9,7 +9,7 @@ from vmcoretool.evidence.api import Evidence, Silence, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known
     from vmcoretool.vmcore import Vmcore
 
 NAME: Final = "crash-info-note"
@@ -25,12 +25,13 @@ def _never_relocates(vmcore: Vmcore) -> str:
     return ""
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    info = case.vmcore.crash_info
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    vmcore = known.facts.vmcore
+    info = vmcore.crash_info
     if info is None:
         yield Silence(source=NAME, reason="the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
         return
-    unmoved = _never_relocates(case.vmcore)
+    unmoved = _never_relocates(vmcore)
     if unmoved:
         yield Evidence(source=NAME, xen_phys_start=None, strength="derived", basis=unmoved)
     if not info.has_phys_start_word:
@@ -52,5 +53,6 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 SOURCE: Final = Source(
     NAME,
     "The xen_phys_start word of XEN_ELFNOTE_CRASH_INFO; zero or missing is 'not recorded'.",
+    "always",
     _examine,
 )

@@ -13,23 +13,24 @@ from vmcoretool.evidence.api import Evidence, Silence, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known
     from vmcoretool.xen.image.idle_table import IdleTable
 
 NAME: Final = "idle-page-table"
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    for idle in case.idle_tables:
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    facts = known.facts
+    for idle in facts.idle_tables:
         yield _evidence(idle)
-    if case.idle_tables:
+    if facts.idle_tables:
         return
-    if case.survey.sightings:
+    if facts.survey.sightings:
         reason = "the idle table's page is not in the dump"
-    elif case.pgd_l4 is None:
+    elif facts.pgd_l4 is None:
         reason = "no page table leads to it and no VMCOREINFO_XEN names pgd_l4"
     else:
-        reason = f"no page table leads to pgd_l4 {case.pgd_l4:#x}, and no recorded address does"
+        reason = f"no page table leads to pgd_l4 {facts.pgd_l4:#x}, and no recorded address does"
     yield Silence(source=NAME, reason=reason)
 
 
@@ -49,5 +50,6 @@ def _evidence(idle: IdleTable) -> Evidence:
 SOURCE: Final = Source(
     NAME,
     "The page whose slot 258 refers to it and whose own tables lead from the window to it.",
+    "always",
     _examine,
 )

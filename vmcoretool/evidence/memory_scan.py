@@ -25,7 +25,8 @@ from vmcoretool.xen.search import self_references
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.facts import Facts
+    from vmcoretool.evidence.known import Known, Place
     from vmcoretool.memory.physical import PhysicalMemory
 
 NAME: Final = "memory-scan"
@@ -40,46 +41,48 @@ class _Harvest(NamedTuple):
     found: tuple[tuple[IdleTable, Image], ...]
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    refusal = case.no_scan
-    if refusal:
-        yield Silence(source=NAME, reason=refusal)
-        return
-    if case.vmcore.architecture != "x86_64":
-        reason = f"four-level page tables are not those of {case.vmcore.architecture}"
+def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
+    facts = known.facts
+    if facts.vmcore.architecture != "x86_64":
+        reason = f"four-level page tables are not those of {facts.vmcore.architecture}"
         yield Silence(source=NAME, reason=reason)
         return
-    harvest = _harvest(case)
-    case.scanned.extend(idle for idle, _ in harvest.found)
+    harvest = _harvest(facts)
+    place = known.place.and_scanned(*(idle for idle, _ in harvest.found))
+    yield place
     for idle, image in harvest.found:
         evidence = _evidence(idle, image, harvest)
-        info = case.traces.vmcoreinfo if case.pgd_l4 is None else None
+        info = place.traces.vmcoreinfo if facts.pgd_l4 is None else None
         if info and info.symbol("pgd_l4") == idle.vaddr:
             basis = f"{evidence.basis}; VMCOREINFO_XEN in the image names pgd_l4 there"
             evidence = replace(evidence, basis=basis)
         yield evidence
     if not harvest.found:
-        stopped = " before the scan was stopped" if case.budget.stopped else ""
+        budget = facts.vmcore.budget
+        stopped = " before the scan was stopped" if budget.stopped else ""
         reason = (
             f"{harvest.tables} pages refer to themselves in slot 258{stopped}, none of them is the "
             "idle page table of an image it maps"
         )
-        if not case.xen_notes and not case.budget.stopped:
+        if not facts.xen_notes and not budget.stopped:
             from vmcoretool.xen.vmcoreinfo import find_text  # noqa: PLC0415 - the last resort
 
-            text = find_text(case.vmcore.memory, case.budget)
+            text = find_text(facts.vmcore.memory, budget)
             reason += f"; text of VMCOREINFO_XEN lies at {text:#x}" if text else ""
         yield Silence(source=NAME, reason=reason)
 
 
-def _harvest(case: Case) -> _Harvest:
-    memory = case.vmcore.memory
+def _harvest(facts: Facts) -> _Harvest:
+    memory = facts.vmcore.memory
     windows: dict[Maddr, tuple[Window, ...]] = {}
     users: dict[Maddr, int] = {}
     found: dict[tuple[int, int], tuple[IdleTable, Image]] = {}
     low: list[Maddr] = []
     tables = 0
-    for page in self_references(memory, case.budget):
+    work = facts.vmcore.budget.work("pages that refer to themselves", steps=MAX_PAGES)
+    for page in self_references(memory, facts.vmcore.budget):
+        if not work.go_on():
+            break
         tables += 1
         try:
             upper = image_slot(memory, page)
@@ -95,12 +98,10 @@ def _harvest(case: Case) -> _Harvest:
             low.append(page)
             continue
         hit = idle_table_from_page(memory, page, windows[table])
-        if hit and not case.objection(hit[1]):
+        if hit and not facts.objection(hit[1]):
             found[hit[0].layout.virt_start, hit[0].base] = hit
         else:
             low.append(page)
-        if tables >= MAX_PAGES:
-            break
     if not found:
         found = _not_relocated(memory, low)
     return _Harvest(tables, users, tuple(found.values()))
@@ -150,5 +151,6 @@ def _evidence(idle: IdleTable, image: Image, harvest: _Harvest) -> Evidence:
 SOURCE: Final = Source(
     NAME,
     "Without any note: one pass for pages that refer to themselves; one of them is the idle table.",
+    "in doubt",
     _examine,
 )

@@ -18,27 +18,27 @@ from vmcoretool.xen.image.image import BASE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known
 
 VARIABLE: Final = "namelist-variable"
 BUILD_ID: Final = "namelist-build-id"
 _NOTE_HEAD: Final = 16  # three words and "GNU\0" stand before the build-id
 
 
-def _variable(case: Case) -> Iterator[Evidence | Silence]:
-    found = case.namelist.chosen
+def _variable(known: Known) -> Iterator[Evidence | Silence]:
+    found = known.namelist.chosen
     if found is None:
-        yield Silence(source=VARIABLE, reason=_reason(case))
+        yield Silence(source=VARIABLE, reason=_reason(known))
         return
-    vaddr = case.namelist.symbols.get("xen_phys_start")
+    vaddr = known.namelist.symbols.get("xen_phys_start")
     path = printable(found.candidate.path)
     if vaddr is None:
         reason = f"{path} has no symbol xen_phys_start, as up to Xen 3.1"
         yield Silence(source=VARIABLE, reason=reason)
         return
-    maddr = _place(case, vaddr)
+    maddr = _place(known, vaddr)
     try:
-        value = None if maddr is None else case.vmcore.memory.read_u64(maddr)
+        value = None if maddr is None else known.facts.vmcore.memory.read_u64(maddr)
     except MemoryFault:
         value = None
     if maddr is None or value is None:
@@ -57,13 +57,13 @@ def _variable(case: Case) -> Iterator[Evidence | Silence]:
     )
 
 
-def _build_id(case: Case) -> Iterator[Evidence | Silence]:
-    found = case.namelist.chosen
+def _build_id(known: Known) -> Iterator[Evidence | Silence]:
+    found = known.namelist.chosen
     if found is None:
-        yield Silence(source=BUILD_ID, reason=_reason(case))
+        yield Silence(source=BUILD_ID, reason=_reason(known))
         return
     path = printable(found.candidate.path)
-    start = case.namelist.symbols.get("__note_gnu_build_id_start")
+    start = known.namelist.symbols.get("__note_gnu_build_id_start")
     build_id = found.candidate.build_id
     if start is None or build_id is None:
         what = "symbol __note_gnu_build_id_start" if build_id else "build-id"
@@ -71,9 +71,9 @@ def _build_id(case: Case) -> Iterator[Evidence | Silence]:
         return
     wanted = bytes.fromhex(build_id)
     vaddr = start + _NOTE_HEAD
-    for image in case.images:
+    for image in known.place.images:
         maddr = image.maddr_of(vaddr)
-        if maddr is not None and _holds(case, maddr, wanted):
+        if maddr is not None and _holds(known, maddr, wanted):
             yield Evidence(
                 source=BUILD_ID,
                 xen_phys_start=image.base if image.layout.relocatable else None,
@@ -86,25 +86,27 @@ def _build_id(case: Case) -> Iterator[Evidence | Silence]:
     yield Silence(source=BUILD_ID, reason=reason)
 
 
-def _place(case: Case, vaddr: int) -> Maddr | None:
+def _place(known: Known, vaddr: int) -> Maddr | None:
     # through page tables; without any, where the strings of the note put the image exactly
-    for image in case.images:
+    for image in known.place.images:
         maddr = image.maddr_of(vaddr)
         if maddr is not None:
             return maddr
-    exact = case.namelist.exact_base
-    return Maddr(vaddr - exact.virt_start + exact.base) if exact and not case.images else None
+    exact = known.namelist.exact_base
+    return (
+        Maddr(vaddr - exact.virt_start + exact.base) if exact and not known.place.images else None
+    )
 
 
-def _holds(case: Case, maddr: Maddr, wanted: bytes) -> bool:
+def _holds(known: Known, maddr: Maddr, wanted: bytes) -> bool:
     try:
-        return case.vmcore.memory.read(maddr, len(wanted)) == wanted
+        return known.facts.vmcore.memory.read(maddr, len(wanted)) == wanted
     except MemoryFault:
         return False
 
 
-def _reason(case: Case) -> str:
-    refused = case.namelist.matches
+def _reason(known: Known) -> str:
+    refused = known.namelist.matches
     if not refused:
         return "no namelist given, none in the usual places"
     if len(refused) == 1:
@@ -113,8 +115,14 @@ def _reason(case: Case) -> str:
 
 
 VARIABLE_SOURCE: Final = Source(
-    VARIABLE, "The variable xen_phys_start in memory, through a namelist's symbol.", _variable
+    VARIABLE,
+    "The variable xen_phys_start in memory, through a namelist's symbol.",
+    "image known",
+    _variable,
 )
 BUILD_ID_SOURCE: Final = Source(
-    BUILD_ID, "The build-id in memory, at the place a namelist gives it.", _build_id
+    BUILD_ID,
+    "The build-id in memory, at the place a namelist gives it.",
+    "image known",
+    _build_id,
 )

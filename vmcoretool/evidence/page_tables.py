@@ -16,7 +16,9 @@ from vmcoretool.memory.x86_64 import walk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.facts import Facts
+    from vmcoretool.evidence.known import Known
+    from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image.image import Image
     from vmcoretool.xen.image.roots import Sighting
 
@@ -24,15 +26,16 @@ NAME: Final = "page-tables"
 _SHOWN: Final = 3
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    if case.vmcore.architecture == "i386":
-        yield from _x86_32(case)
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    facts = known.facts
+    if facts.vmcore.architecture == "i386":
+        yield from _x86_32(facts.vmcore)
         return
-    survey = case.survey
+    survey = facts.survey
     for sighting in survey.sightings:
-        yield _evidence(case, sighting)
+        yield _evidence(facts, sighting)
     if not survey.sightings:
-        if not case.roots:
+        if not facts.roots:
             yield Silence(source=NAME, reason="no note saved a cr3")
             return
         reason = "; ".join(survey.faults[:_SHOWN])
@@ -40,11 +43,11 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         yield Silence(source=NAME, reason=f"{reason}; and {more} more" if more > 0 else reason)
 
 
-def _x86_32(case: Case) -> Iterator[Evidence | Silence]:
+def _x86_32(vmcore: Vmcore) -> Iterator[Evidence | Silence]:
     from vmcoretool.xen.image.x86_32 import IMAGE_START, maps_image  # noqa: PLC0415 - the old architecture's
 
-    for cpu in case.vmcore.cpus:
-        done = maps_image(case.vmcore.memory, Maddr(cpu.cr3)) if cpu.cr3 else None
+    for cpu in vmcore.cpus:
+        done = maps_image(vmcore.memory, Maddr(cpu.cr3)) if cpu.cr3 else None
         if done:
             yield Evidence(
                 source=NAME,
@@ -58,7 +61,7 @@ def _x86_32(case: Case) -> Iterator[Evidence | Silence]:
     yield Silence(source=NAME, reason="no saved cr3 leads to the image of a 32-bit hypervisor")
 
 
-def _evidence(case: Case, sighting: Sighting) -> Evidence:
+def _evidence(facts: Facts, sighting: Sighting) -> Evidence:
     image = sighting.image
     names = ", ".join(root.name for root in sighting.roots[:_SHOWN])
     more = len(sighting.roots) - _SHOWN
@@ -82,17 +85,17 @@ def _evidence(case: Case, sighting: Sighting) -> Evidence:
         xen_phys_start=image.base,
         strength="derived",
         basis=basis,
-        steps=_steps(case, image),
+        steps=_steps(facts, image),
     )
 
 
-def _steps(case: Case, image: Image) -> tuple[str, ...]:
+def _steps(facts: Facts, image: Image) -> tuple[str, ...]:
     # one walk in full, to an address of the image that a reader can check by hand
     target = image.runs[0].vaddr
-    if case.pgd_l4 is not None and image.maddr_of(case.pgd_l4) is not None:
-        target = case.pgd_l4
+    if facts.pgd_l4 is not None and image.maddr_of(facts.pgd_l4) is not None:
+        target = facts.pgd_l4
     try:
-        done = walk(case.vmcore.memory, image.root, target)
+        done = walk(facts.vmcore.memory, image.root, target)
     except TranslationFault as error:
         return (error.what,)
     sums = f"{done.maddr:#x} - ({target:#x} - {image.layout.virt_start:#x}) = {image.base:#x}"
@@ -102,5 +105,6 @@ def _steps(case: Case, image: Image) -> tuple[str, ...]:
 SOURCE: Final = Source(
     NAME,
     "From each saved CPU's cr3 into the image window: nearly all mapped pages agree on a base.",
+    "always",
     _examine,
 )

@@ -14,18 +14,19 @@ from vmcoretool.xen.image.layouts import LAYOUTS, WINDOW_SIZE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known
 
 NAME: Final = "registers"
 _SHOWN: Final = 4
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    rips = [(cpu.cpu, cpu.registers["rip"]) for cpu in case.vmcore.cpus if cpu.registers.get("rip")]
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    cpus = known.facts.vmcore.cpus
+    rips = [(cpu.cpu, cpu.registers["rip"]) for cpu in cpus if cpu.registers.get("rip")]
     if not rips:
         yield Silence(source=NAME, reason="no note saved a 64-bit rip")
         return
-    for image in case.images:
+    for image in known.place.images:
         inside = [(cpu, rip) for cpu, rip in rips if image.maddr_of(rip) is not None]
         if inside:
             shown = ", ".join(f"CPU {cpu} {rip:#x}" for cpu, rip in inside[:_SHOWN])
@@ -38,10 +39,10 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
             )
             return
     windows = {rip & -WINDOW_SIZE for _, rip in rips}
-    known = [row for row in LAYOUTS if row.virt_start in windows]
-    if known:
+    layouts = [row for row in LAYOUTS if row.virt_start in windows]
+    if layouts:
         reason = (
-            f"rip lies in the window at {known[0].virt_start:#x}, but no page table leads there"
+            f"rip lies in the window at {layouts[0].virt_start:#x}, but no page table leads there"
         )
     else:
         reason = f"rip of CPU {rips[0][0]}, {rips[0][1]:#x}, lies in no known image window"
@@ -51,5 +52,6 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 SOURCE: Final = Source(
     NAME,
     "rip of NT_PRSTATUS is an address of the image that the page tables map.",
+    "image known",
     _examine,
 )

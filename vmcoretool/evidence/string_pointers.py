@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.addresses import Maddr
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.facts import Facts
+    from vmcoretool.evidence.known import Known
 
 NAME: Final = "string-pointers"
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    info = case.vmcore.crash_info
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    facts, images = known.facts, known.place.images
+    info = facts.vmcore.crash_info
     if info is None:
         yield Silence(source=NAME, reason="the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
         return
     if not any(info.strings):
         yield Silence(source=NAME, reason="all five addresses in the note are 0")
         return
-    exact = case.namelist.exact_base
+    exact = known.namelist.exact_base
     if exact:
         yield Evidence(
             source=NAME,
@@ -39,26 +41,26 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
             f"symbol file has of the same strings from {exact.virt_start:#x} on",
         )
         return
-    memory = case.vmcore.memory
+    memory = facts.vmcore.memory
     readable = [at for at in info.strings if read_string(memory, at) is not None]
-    for image in case.images:
+    for image in images:
         inside = [at for at in info.strings if image.vaddr_of(at) is not None]
         if len(inside) == len(readable) == len(STRING_WORDS):
             yield _evidence(readable, image.base if image.layout.relocatable else None)
             return
-    if case.images:
+    if images:
         missing = len(STRING_WORDS) - len(readable)
         reason = f"{missing} of the 5 addresses hold no printable text in this dump"
         if not missing:
             reason = "the 5 strings are readable, but not inside the image that page tables show"
         yield Silence(source=NAME, reason=reason)
         return
-    yield from _candidates(case)
+    yield from _candidates(facts)
 
 
-def _candidates(case: Case) -> Iterator[Evidence | Silence]:
+def _candidates(facts: Facts) -> Iterator[Evidence | Silence]:
     # No tables at all: the image starts 2 MiB-aligned, some MiB below its strings.
-    if case.low_strings:
+    if facts.low_strings:
         yield Evidence(
             source=NAME,
             xen_phys_start=None,
@@ -66,7 +68,7 @@ def _candidates(case: Case) -> Iterator[Evidence | Silence]:
             basis="the strings lie in the first 16 MiB: a hypervisor that does not move itself",
         )
         return
-    for step, base in enumerate(case.string_candidates):
+    for step, base in enumerate(facts.string_candidates):
         yield Evidence(
             source=NAME,
             xen_phys_start=base,
@@ -90,5 +92,6 @@ def _evidence(pointers: list[Maddr], base: Maddr | None) -> Evidence:
 SOURCE: Final = Source(
     NAME,
     "The five string addresses of CRASH_INFO are text inside the image.",
+    "image known",
     _examine,
 )

@@ -9,18 +9,19 @@ from vmcoretool.evidence.api import Evidence, Silence, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.known import Known
 
 NAME: Final = "user"
 
 
-def _examine(case: Case) -> Iterator[Evidence | Silence]:
-    if case.user_claim is None:
+def _examine(known: Known) -> Iterator[Evidence | Silence]:
+    claim = known.facts.asked.xen_phys_start
+    if claim is None:
         yield Silence(source=NAME, reason="no --xen-phys-start given")
         return
     yield Evidence(
         source=NAME,
-        xen_phys_start=case.user_claim,
+        xen_phys_start=claim,
         strength="recorded",
         basis="--xen-phys-start on the command line",
     )
@@ -29,5 +30,6 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
 SOURCE: Final = Source(
     NAME,
     "--xen-phys-start on the command line.",
+    "always",
     _examine,
 )

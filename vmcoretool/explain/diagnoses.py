@@ -78,9 +78,9 @@ def other_vmlinux(inspection: Inspection) -> Diagnosis:
 
 
 def _namelist(inspection: Inspection, target: str) -> Diagnosis:
-    rows = [one for one in inspection.selection.matches if one.target == target]
+    rows = [one for one in inspection.symbol_files.matches if one.target == target]
     wrong = [one for one in rows if one.match == "differs"]
-    chosen = inspection.selection.chosen.get(target)
+    chosen = inspection.symbol_files.chosen.get(target)
     if chosen and not any(one.candidate.named for one in wrong):
         return _no(f"{chosen.candidate.path} belongs to the dump; use this one")
     if wrong:
@@ -91,7 +91,7 @@ def _namelist(inspection: Inspection, target: str) -> Diagnosis:
 
 def no_dwarf(inspection: Inspection) -> Diagnosis:
     """Whether the chosen symbol files lack debugging data."""
-    chosen = inspection.selection.chosen
+    chosen = inspection.symbol_files.chosen
     if not chosen:
         return _perhaps("name the symbol file, and it is looked at: --xen-syms, --vmlinux")
     bare = [one for one in chosen.values() if not one.candidate.dwarf]
@@ -205,7 +205,7 @@ def no_vmcoreinfo_xen(inspection: Inspection) -> Diagnosis:
 
 def split_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is half of a pair."""
-    halves = [one for one in inspection.selection.matches if one.candidate.split]
+    halves = [one for one in inspection.symbol_files.matches if one.candidate.split]
     if not halves:
         return _perhaps("no such file was looked at")
     return _yes(f"{halves[0].candidate.path} is one")
@@ -222,7 +222,7 @@ def bigmem(inspection: Inspection) -> Diagnosis:
 
 def packed_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is compressed."""
-    packed = [one for one in inspection.selection.matches if one.candidate.packed]
+    packed = [one for one in inspection.symbol_files.matches if one.candidate.packed]
     if not packed:
         return _perhaps("no such file was looked at")
     return _yes(f"{packed[0].candidate.path} is {packed[0].candidate.packed}")

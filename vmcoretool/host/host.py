@@ -17,19 +17,18 @@ from vmcoretool.xen.console import Console, console_by_symbols, read_console
 from vmcoretool.xen.cpus import STRUCT_VCPU, CpuUse, find_uses
 from vmcoretool.xen.domains import Domain, DomainList, find_domains
 from vmcoretool.xen.frame_table import FrameTable, find_frame_table
-from vmcoretool.xen.image.image import find_directmap
 from vmcoretool.xen.image.layouts import LINEAR_PT_SLOT
 from vmcoretool.xen.p2m import tree_trouble
 from vmcoretool.xen.panic import CrashText, read_crash_text
 from vmcoretool.xen.space import XenSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from vmcoretool.addresses import Vaddr
-    from vmcoretool.evidence.case import Case
     from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.host.hypervisor import Hypervisor
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
+    from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image.image import Image
 
 _DOM0: Final = 0
@@ -38,96 +37,92 @@ _ROOTS_ASKED: Final = 2
 
 
 class Host:
-    """What the hypervisor's memory tells; each part is worked out once and on demand.
+    """What the hypervisor's memory tells; each part is worked out once, on demand, from values.
 
-    A symbol file that belongs to the dump makes answers exact, and never other ones; ``added``
-    then says which symbols an answer came from.
+    A symbol file that belongs to the dump makes answers exact, and never other ones.
+
+    Attributes:
+        vmcore: the dump.
+        memory: its machine memory.
+        verdict: where the hypervisor is.
+        hypervisor: what is proven of it.
     """
 
-    def __init__(self, case: Case, verdict: Verdict) -> None:
-        self.case = case
-        self.memory = case.vmcore.memory
-        self.added: list[str] = []
+    def __init__(self, vmcore: Vmcore, verdict: Verdict, hypervisor: Hypervisor) -> None:
+        self.vmcore = vmcore
+        self.memory = vmcore.memory
         self.verdict = verdict
+        self.hypervisor = hypervisor
 
-    @cached_property
-    def _symbols(self) -> Mapping[str, Vaddr]:
-        return self.case.namelist.symbols
-
-    @cached_property
+    @property
     def image(self) -> Image | None:
         """The image that the verdict is about."""
-        images = self.case.images
-        start = self.verdict.xen_phys_start
-        if self.verdict.status == "not-relocatable":
-            return next((one for one in images if not one.layout.relocatable), None)
-        found = next((one for one in images if one.base == start and one.base), None)
-        # a CPU's table shares the hypervisor's half only; below, it maps a guest
-        idle_tables = (*self.case.idle_tables, *self.case.scanned)
-        idle = next((one for one in idle_tables if one.xen_phys_start == start), None)
-        return found._replace(root=idle.maddr) if found and idle else found
+        return self.hypervisor.image
 
     @cached_property
     def space(self) -> XenSpace | None:
         """The hypervisor's virtual memory; None where no image was proven."""
         if self.image is None:
             return None
-        directmap = find_directmap(self.memory, self.image)
+        directmap = self.hypervisor.directmap
         start = directmap.start if directmap else self.image.layout.directmap_start
         return XenSpace(self.memory, self.image, start)
 
-    @cached_property
+    @property
     def vmcoreinfo(self) -> VmcoreInfo | None:
         """VMCOREINFO_XEN from the headers, else from its array in the image."""
-        return self.case.vmcore.vmcoreinfo_xen or self.case.traces.vmcoreinfo
+        return self.hypervisor.vmcoreinfo
 
     @cached_property
     def console(self) -> Console | None:
         """The console's text, or None where no ring is in the dump."""
-        if self.space is not None and self._symbols:
+        symbols = self.hypervisor.symbols
+        if self.space is not None and symbols:
             try:
-                exact = console_by_symbols(self.space, self._symbols)
+                exact = console_by_symbols(self.space, symbols)
             except MemoryFault:
                 exact = None
             if exact:
-                self.added.append("console from conring and conringp")
                 return exact
-        found = self.case.image_and_ring
+        found = self.hypervisor.console
         return read_console(self.memory, *found) if found else None
 
     @cached_property
     def crash(self) -> CrashText:
         """What the console tells of the crash."""
-        told = read_crash_text(self.console.lines) if self.console else CrashText()
-        at = self._symbols.get("saved_cmdline")
-        if told.command_line is None and self.space is not None and at is not None:
+        text = read_crash_text(self.console.lines) if self.console else CrashText()
+        at = self.hypervisor.symbols.get("saved_cmdline")
+        if text.command_line is None and self.space is not None and at is not None:
             try:
                 line = self.space.read(at, _COMMAND_LINE_SIZE).split(b"\0")[0]
             except MemoryFault:
-                return told
-            self.added.append("command line from saved_cmdline")
-            return told._replace(command_line=line)
-        return told
+                return text
+            return text._replace(command_line=line)
+        return text
 
     @cached_property
+    def _domains_and_frames(self) -> tuple[DomainList, FrameTable | None]:
+        # one answer: the frame table knows a domain's pages once the domain was found
+        if self.space is None:
+            return DomainList((), "no image of the hypervisor is proven in the dump"), None
+        if self.vmcoreinfo is None:
+            why = (
+                "neither the notes nor the image hold VMCOREINFO_XEN, which Xen 3.3 and later "
+                "write when a crash kernel is loaded"
+            )
+            return DomainList((), why), None
+        frames = find_frame_table(self.space, self.vmcoreinfo)
+        return find_domains(self.space, self.vmcoreinfo, frames), frames
+
+    @property
     def frames(self) -> FrameTable | None:
-        """The frame table; it knows the domains once they were looked for."""
-        if self.space is None or self.vmcoreinfo is None:
-            return None
-        return find_frame_table(self.space, self.vmcoreinfo)
+        """The frame table, which knows the domains; None where it is not in the dump."""
+        return self._domains_and_frames[1]
 
-    @cached_property
+    @property
     def domain_list(self) -> DomainList:
         """The domains, and why there are none or not all."""
-        if self.space is None:
-            return DomainList((), "no image of the hypervisor is proven in the dump")
-        if self.vmcoreinfo is None:
-            return DomainList(
-                (),
-                "neither the notes nor the image hold VMCOREINFO_XEN, which Xen 3.3 and later "
-                "write when a crash kernel is loaded",
-            )
-        return find_domains(self.space, self.vmcoreinfo, self.frames)
+        return self._domains_and_frames[0]
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -141,13 +136,12 @@ class Host:
     @cached_property
     def cpus(self) -> tuple[CpuUse, ...]:
         """What each CPU was doing."""
-        states = self.case.vmcore.cpus
+        states = self.vmcore.cpus
         if self.space is None:
             reason = "no image of the hypervisor is proven in the dump"
             return tuple(CpuUse(state, None, None, reason) for state in states)
-        idle = [one.maddr for one in (*self.case.idle_tables, *self.case.scanned)]
-        domains = self.domains  # the frame table learns of them
-        return find_uses(states, self.space, idle, self.frames, domains)
+        idle = self.hypervisor.idle_tables
+        return find_uses(states, self.space, idle, self.frames, self.domains)
 
     def roots(self, domain: Domain) -> Iterator[tuple[Maddr, str]]:
         """Level 4 tables of a PV domain and how each was found, each table once."""
@@ -164,7 +158,7 @@ class Host:
         if self.space is None or domain.type == "hvm":
             return
         for use in self.cpus:
-            if use.address_space == f"domain {domain.id}" and use.state.cr3:
+            if use.domain == domain.id and use.state.cr3:
                 yield frame(use.state.cr3), f"cr3 of CPU {use.state.cpu}"
         for vcpu in domain.vcpus:
             try:
@@ -216,13 +210,12 @@ class Host:
         Returns:
             The one the domain owns, or None, and all candidates, ``owner`` None where unknown.
         """
-        domains = self.domains  # the frame table learns of them
         candidates: list[Candidate] = []
         chosen = None
-        for found in search_vmcoreinfo(self.memory, self.case.budget, backwards=backwards):
+        for found in search_vmcoreinfo(self.memory, self.vmcore.budget, backwards=backwards):
             candidate = Candidate(found.maddr, found.info, self._owner(found.maddr))
             candidates.append(candidate)
-            if candidate.owner == domain_id and domains:
+            if candidate.owner == domain_id:
                 chosen = candidate
                 break
         return chosen, tuple(candidates)
@@ -261,7 +254,7 @@ class Host:
     @cached_property
     def dom0_p2m(self) -> P2mCheck | None:
         """dom0's p2m tree as the note and as its shared info page say; None without both."""
-        info = self.case.vmcore.crash_info
+        info = self.vmcore.crash_info
         domain = self.domain(_DOM0)
         if info is None or info.dom0_p2m_mfn is None or domain is None or domain.p2m_mfn is None:
             return None

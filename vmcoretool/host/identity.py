@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
-from vmcoretool.xen.image.idle_table import layout_of
-from vmcoretool.xen.image.image import find_directmap
+from vmcoretool.xen.image.idle_table import is_refuted, layout_of
 from vmcoretool.xen.version import XenVersion, read_version
 
 if TYPE_CHECKING:
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.facts import Facts
+    from vmcoretool.evidence.known import Known
     from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.host.hypervisor import Hypervisor
+    from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image.layouts import DirectMap
 
 Kind = Literal["xen-host", "xen-domain", "linux", "unknown"]
+IdleState = Literal["proven", "refuted", "not-checked"]
 
 
 _ROOTS_ASKED: Final = 4  # any CPU's table maps the kernel
@@ -28,7 +31,8 @@ class IdlePageTable(NamedTuple):
         vaddr: its hypervisor virtual address.
         maddr: its machine address.
         proof: how it was established, or why it was not.
-        proven: whether the page itself was seen to be the idle table.
+        state: whether the page itself was seen to be the idle table, seen not to be it, or could
+            not be looked at.
         alias: its name in VMCOREINFO_XEN.
         levels: of paging.
     """
@@ -37,9 +41,14 @@ class IdlePageTable(NamedTuple):
     vaddr: Vaddr
     maddr: Maddr
     proof: str
-    proven: bool
+    state: IdleState
     alias: str = "pgd_l4"
     levels: int = 4
+
+    @property
+    def proven(self) -> bool:
+        """Whether the page itself was seen to be the idle table."""
+        return self.state == "proven"
 
 
 class XenIdentity(NamedTuple):
@@ -58,90 +67,90 @@ class XenIdentity(NamedTuple):
     directmap: DirectMap | None
 
 
-def find_kind(case: Case, verdict: Verdict) -> Kind:
+def find_kind(facts: Facts, verdict: Verdict) -> Kind:
     """Whose memory it is."""
     # A Xen note or a cr3 that leads to an image decides; an image that only a scan found does not
     # when the headers say Linux or the saved cr3s lead elsewhere: it may be a guest's.
-    vmcore = case.vmcore
+    vmcore = facts.vmcore
     if vmcore.container.format == "xen-core":
         return "xen-domain"
-    if case.xen_notes or case.survey.sightings:
+    if facts.xen_notes or facts.survey.sightings:
         return "xen-host"
     if vmcore.vmcoreinfo_linux:
         return "linux"
-    if not case.survey.elsewhere and verdict.status in ("verified", "disputed", "not-relocatable"):
+    elsewhere = facts.survey.elsewhere
+    if not elsewhere and verdict.status in ("verified", "disputed", "not-relocatable"):
         return "xen-host"
     from vmcoretool.linux.kernel import find_kernel  # noqa: PLC0415 - no Xen host needs it
 
-    if any(find_kernel(vmcore.memory, root.maddr) for root in case.survey.elsewhere[:_ROOTS_ASKED]):
+    if any(find_kernel(vmcore.memory, root.maddr) for root in elsewhere[:_ROOTS_ASKED]):
         return "linux"
     return "unknown"
 
 
-def find_identity(case: Case, verdict: Verdict) -> XenIdentity:
+def find_identity(known: Known, hypervisor: Hypervisor) -> XenIdentity:
     """Which hypervisor it is."""
-    memory = case.vmcore.memory
-    info = case.vmcore.crash_info
-    version = read_version(memory, info) if info else None
+    vmcore, place = known.facts.vmcore, known.place
+    info = vmcore.crash_info
+    version = read_version(vmcore.memory, info) if info else None
     if version is None:
-        from vmcoretool.xen.vmcoreinfo import find_version  # noqa: PLC0415 - notes tell it nearly always
+        from vmcoretool.xen.vmcoreinfo import find_version  # noqa: PLC0415 - notes have it mostly
 
-        banner = find_version(case.ring.text) if case.ring else None
-        if banner is None and not case.vmcore.notes:
-            banner = case.traces.version
+        banner = find_version(place.ring.text) if place.ring else None
+        if banner is None and not vmcore.notes:
+            banner = place.traces.version
         if banner:
-            version = XenVersion(*banner, None, None, None)
-    image = next(
-        (one for one in case.images if one.base == verdict.xen_phys_start and one.base), None
-    )
-    if image is None:
+            version = XenVersion(*banner, changeset=None, compiler=None, compile_date=None)
+    image = hypervisor.image
+    if image is None or not image.base:
         return XenIdentity(version, None, None, None)
-    return XenIdentity(
-        version,
-        image.layout.virt_start,
-        case.build_id(image),
-        find_directmap(memory, image),
-    )
+    start = image.layout.virt_start
+    return XenIdentity(version, start, hypervisor.build_id, hypervisor.directmap)
 
 
-def find_idle_page_table(case: Case, verdict: Verdict) -> IdlePageTable | None:
-    """The idle page table that goes with the verdict, or None where nothing tells."""
-    if case.vmcore.architecture == "i386":
-        return _idle_page_table_32(case)
-    for idle in (*case.idle_tables, *case.scanned):
+def find_idle_page_table(known: Known, verdict: Verdict) -> IdlePageTable | None:
+    """The idle page table that goes with the verdict, or None where nothing shows it."""
+    facts = known.facts
+    if facts.vmcore.architecture == "i386":
+        return _idle_page_table_32(facts.vmcore)
+    for idle in known.place.idle_tables:
         if idle.xen_phys_start == verdict.xen_phys_start:
             older = () if idle.layout.relocatable else ("idle_pg_table_4",)
             proof = f"slot 258 refers to it, and its tables lead from {idle.vaddr:#x} back to it"
             return IdlePageTable(
-                ("idle_pg_table", *older), idle.vaddr, idle.maddr, proof, proven=True
+                ("idle_pg_table", *older), idle.vaddr, idle.maddr, proof, state="proven"
             )
     start = verdict.xen_phys_start
-    if start is None or case.pgd_l4 is None:
+    if start is None or facts.pgd_l4 is None:
         return None
-    layout = layout_of(case.pgd_l4)
+    layout = layout_of(facts.pgd_l4)
     if layout is None:
         return None
-    maddr = Maddr(case.pgd_l4 - layout.virt_start + start)
+    maddr = Maddr(facts.pgd_l4 - layout.virt_start + start)
+    state: IdleState = "not-checked"
     proof = "not checked, its page is not in the dump: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"
-    if case.vmcore.memory.pages.is_present(maddr):
+    if is_refuted(facts.vmcore.memory, facts.pgd_l4, maddr):
+        state = "refuted"
         proof = "refuted by the page itself: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"
-    return IdlePageTable(("idle_pg_table",), case.pgd_l4, maddr, proof, proven=False)
+    elif facts.vmcore.memory.pages.is_present(maddr):
+        proof = "not checked, its page was lost: SYMBOL(pgd_l4) of VMCOREINFO_XEN, relocated"
+    return IdlePageTable(("idle_pg_table",), facts.pgd_l4, maddr, proof, state)
 
 
-def _idle_page_table_32(case: Case) -> IdlePageTable | None:
+def _idle_page_table_32(vmcore: Vmcore) -> IdlePageTable | None:
     from vmcoretool.xen.image.x86_32 import (  # noqa: PLC0415 - the old architecture's alone
         DIRECTMAP_SIZE,
         DIRECTMAP_START,
         idle_table,
     )
 
-    info = case.vmcore.vmcoreinfo_xen
+    info = vmcore.vmcoreinfo_xen
     pgd_l3 = info.symbol("pgd_l3") if info else None
     if pgd_l3 is None or not 0 <= pgd_l3 - DIRECTMAP_START < DIRECTMAP_SIZE:
         return None
     maddr = Maddr(pgd_l3 - DIRECTMAP_START)
-    proven = idle_table(case.vmcore.memory, pgd_l3) is not None
+    state: IdleState = "proven" if idle_table(vmcore.memory, pgd_l3) else "not-checked"
     proof = f"its tables lead from {pgd_l3:#x} back to it"
-    if not proven:
+    if state != "proven":
         proof = "not checked: SYMBOL(pgd_l3) of VMCOREINFO_XEN, in the direct map"
-    return IdlePageTable(("idle_pg_table",), pgd_l3, maddr, proof, proven, "pgd_l3", 3)
+    return IdlePageTable(("idle_pg_table",), pgd_l3, maddr, proof, state, "pgd_l3", 3)

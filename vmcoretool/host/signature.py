@@ -42,7 +42,9 @@ class Signature(NamedTuple):
     @property
     def id(self) -> str:
         """A short name made of all of it."""
-        text = "\0".join("-" if part is None else str(part) for part in self)
+        # by name: a field added later must not change what a crash is called
+        parts = (self.panic, self.version, self.build_id, self.rip_offset)
+        text = "\0".join("-" if part is None else str(part) for part in parts)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 
 

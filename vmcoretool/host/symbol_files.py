@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vmcoretool.evidence.known import HypervisorNamelist
     from vmcoretool.host.host import Host
     from vmcoretool.linux.kernel import Kernel
     from vmcoretool.symbols.candidates import Candidate
+    from vmcoretool.symbols.finder import SymbolFinder
     from vmcoretool.symbols.matching import Facts, Match
     from vmcoretool.xen.domains import Domain
 
@@ -17,8 +19,8 @@ HYPERVISOR: Final = "hypervisor"
 DOM0: Final = "dom0"
 
 
-class Selection(NamedTuple):
-    """What came of the search.
+class SymbolFiles(NamedTuple):
+    """Which symbol file goes with which session.
 
     Attributes:
         matches: what is worth telling: the files that match, and why the others do not.
@@ -43,37 +45,42 @@ def session_of(domain_id: int) -> str:
     return f"dom{domain_id}"
 
 
-def select(host: Host) -> Selection:
+def choose_symbol_files(
+    host: Host, namelist: HypervisorNamelist, finder: SymbolFinder
+) -> SymbolFiles:
     """Compare every candidate with every program in the dump, and choose.
 
-    A Linux file of a usual place that matches nothing is not told: it is another machine's kernel.
+    A Linux file of a usual place that matches nothing is left out: it is another machine's kernel.
+
+    Args:
+        host: the crashed host.
+        namelist: what came of the search for the hypervisor's file.
+        finder: where the others come from.
     """
-    domains = [one for one in host.domains if one.type != "hvm"]
+    domains = [domain for domain in host.domains if domain.type != "hvm"]
     kernels = _kernels(host, domains)
-    case = host.case
     dom0 = host.dom0_kernel.build_id if host.dom0_kernel else None
-    xen = case.build_id(host.image) if host.image else None
-    if not case.may_have_namelists(xen, dom0):
-        return Selection(kernels=kernels)
+    if not finder.may_have(host.hypervisor.build_id, dom0):
+        return SymbolFiles(kernels=kernels)
     from vmcoretool.symbols.matching import choose  # noqa: PLC0415 - only where one may be used
 
-    matches = [one for one in host.case.namelist.matches if _told(one)]
-    facts = [_facts(host, domain, kernels.get(session_of(domain.id))) for domain in domains]
-    for candidate in _linux_candidates(host, facts):
-        matches += _compare(candidate, facts)
+    matches = [match for match in namelist.matches if _is_shown(match)]
+    programs = [_facts(host, domain, kernels.get(session_of(domain.id))) for domain in domains]
+    for candidate in _linux_candidates(finder, programs):
+        matches += _compare(candidate, programs)
     chosen: dict[str, Match] = {}
     named: dict[str, Match] = {}
     companions: dict[str, Candidate] = {}
-    for target in (HYPERVISOR, *(one.target for one in facts)):
+    for target in (HYPERVISOR, *(program.target for program in programs)):
         best = choose(matches, target)
         if best is None:
-            named.update((target, one) for one in matches if _unrefuted(one, target))
+            named.update((target, match) for match in matches if _unrefuted(match, target))
             continue
         chosen[target] = best
         other = _companion(matches, best)
         if other:
             companions[target] = other
-    return Selection(tuple(matches), chosen, named, companions, kernels, host.case.search_troubles)
+    return SymbolFiles(tuple(matches), chosen, named, companions, kernels, finder.troubles)
 
 
 def _kernels(host: Host, domains: list[Domain]) -> dict[str, Kernel]:
@@ -85,7 +92,7 @@ def _kernels(host: Host, domains: list[Domain]) -> dict[str, Kernel]:
     return kernels
 
 
-def _told(one: Match) -> bool:
+def _is_shown(one: Match) -> bool:
     from vmcoretool.symbols.candidates import USUAL  # noqa: PLC0415 - as above
 
     return one.match == "matches" or one.candidate.origin != USUAL or one.target == HYPERVISOR
@@ -95,12 +102,12 @@ def _unrefuted(one: Match, target: str) -> bool:
     return one.target == target and one.match == "undecided" and one.candidate.named
 
 
-def _linux_candidates(host: Host, facts: list[Facts]) -> Iterator[Candidate]:
+def _linux_candidates(finder: SymbolFinder, programs: list[Facts]) -> Iterator[Candidate]:
     seen: set[str] = set()
-    known = [one.build_id for one in facts if one.build_id]
+    known = [one.build_id for one in programs if one.build_id]
     build_ids: list[str | None] = [*known] or [None]
     for build_id in build_ids:
-        for candidate in host.case.candidates_for(build_id):
+        for candidate in finder.candidates(build_id):
             if not candidate.for_hypervisor and candidate.path not in seen:
                 seen.add(candidate.path)
                 yield candidate
@@ -113,13 +120,13 @@ def _compare(candidate: Candidate, facts: list[Facts]) -> list[Match]:
     if not results:
         results = [match(candidate, Facts(DOM0, "linux"))]
     hits = [one for one in results if one.match == "matches"]
-    return hits or [one for one in results[:1] if _told(one)]
+    return hits or [one for one in results[:1] if _is_shown(one)]
 
 
 def _facts(host: Host, domain: Domain, kernel: Kernel | None) -> Facts:
     from vmcoretool.symbols.matching import Facts  # noqa: PLC0415 - as above
 
-    linux = host.case.vmcore.vmcoreinfo_linux if domain.id == 0 else None
+    linux = host.vmcore.vmcoreinfo_linux if domain.id == 0 else None
     told = linux.entries if linux else {}
     return Facts(
         target=session_of(domain.id),

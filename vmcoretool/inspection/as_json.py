@@ -43,8 +43,8 @@ def inspection_object(inspection: Inspection) -> dict[str, Any]:
         "cpus": [cpu_object(use, inspection.crash.cpu) for use in inspection.cpus],
         "domains": [domain_object(domain) for domain in inspection.domains],
         "namelists": [
-            _namelist(one, inspection.selection.chosen.get(one.target) is one)
-            for one in inspection.selection.matches
+            _namelist(one, inspection.symbol_files.chosen.get(one.target) is one)
+            for one in inspection.symbol_files.matches
         ],
         "commands": [command_object(command) for command in inspection.commands],
         "makedumpfile": [

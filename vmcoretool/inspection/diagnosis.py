@@ -1,4 +1,4 @@
-"""What the user should know besides the result: findings drawn from a case and its verdict."""
+"""What the user should know besides the result: findings drawn from facts and verdict."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from vmcoretool.xen.image.layouts import DIRECTMAPS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vmcoretool.evidence.case import Case
+    from vmcoretool.evidence.facts import Facts
+    from vmcoretool.evidence.known import Place
     from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.host.host import Host
     from vmcoretool.host.identity import IdlePageTable, XenIdentity
-    from vmcoretool.host.symbol_files import Selection
+    from vmcoretool.host.symbol_files import SymbolFiles
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.domains import Domain
 
@@ -35,29 +36,29 @@ def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
         yield finding("page-unreadable", f"{len(pages)} of the pages asked for: {some}{more}")
 
 
-def guest_findings(case: Case) -> Iterator[Finding]:
+def guest_findings(place: Place) -> Iterator[Finding]:
     """What to say of a dump that is not a Xen host's."""
-    for idle in case.scanned:
+    for idle in place.scanned:
         message = f"an image of Xen lies at {idle.base:#x}, but no CPU of this machine ran it"
         yield finding("nested-xen-image", message)
 
 
 def host_findings(
-    case: Case, verdict: Verdict, xen: XenIdentity, idle: IdlePageTable | None
+    facts: Facts, verdict: Verdict, xen: XenIdentity, idle: IdlePageTable | None
 ) -> Iterator[Finding]:
     """What to say of a Xen host's dump."""
-    vmcore = case.vmcore
+    vmcore = facts.vmcore
     yield from _note_findings(vmcore, verdict)
     yield from _address_findings(verdict)
     known = verdict.status in ("verified", "disputed", "not-relocatable")
     if known and idle and not idle.proven:
-        if "refuted" in idle.proof:
+        if idle.state == "refuted":
             yield finding("pgd-l4-wrong", f"the page at {idle.maddr:#x} is not the idle table")
         else:
             message = f"the page at {idle.maddr:#x} is not in the dump"
             yield finding("idle-page-table-missing", message)
-    if idle and idle.proven and case.pgd_l4 not in (None, idle.vaddr):
-        message = f"it says {case.pgd_l4:#x}; the table is at {idle.vaddr:#x}"
+    if idle and idle.proven and facts.pgd_l4 not in (None, idle.vaddr):
+        message = f"it says {facts.pgd_l4:#x}; the table is at {idle.vaddr:#x}"
         yield finding("pgd-l4-wrong", message)
     if xen.directmap is not None and xen.directmap is not DIRECTMAPS[0]:
         message = f"the direct map starts at {xen.directmap.start:#x} ({xen.directmap.name})"
@@ -98,18 +99,18 @@ def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Fi
         yield finding("domain-not-openable", f"domain {some}{more}: HVM, PVH or not understood")
 
 
-def namelist_findings(selection: Selection) -> Iterator[Finding]:
+def namelist_findings(symbol_files: SymbolFiles) -> Iterator[Finding]:
     """What to say of symbol files."""
-    for one in selection.matches:
+    for one in symbol_files.matches:
         path = printable(one.candidate.path)
         if one.match != "matches" and one.candidate.named:
             yield finding("namelist-not-used", f"{path}: {printable('; '.join(one.reasons))}")
-    for target, one in selection.chosen.items():
-        other = selection.companions.get(target)
+    for target, one in symbol_files.chosen.items():
+        other = symbol_files.companions.get(target)
         if one.candidate.elf and not one.candidate.dwarf and not (other and other.dwarf):
             path = printable(one.candidate.path)
             yield finding("namelist-no-dwarf", f"{path}, of {target}, has no debugging data")
-    for trouble in selection.troubles[:_NAMED_DOMAINS]:
+    for trouble in symbol_files.troubles[:_NAMED_DOMAINS]:
         yield finding("namelist-search-incomplete", printable(trouble))
 
 

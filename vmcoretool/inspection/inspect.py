@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmcoretool.addresses import Maddr
 from vmcoretool.debuggers.crash import suggest, without_command
 from vmcoretool.debuggers.makedumpfile import suggest_filters
-from vmcoretool.debuggers.session import Situation
-from vmcoretool.evidence.case import Case, Scan
+from vmcoretool.debuggers.session import Sessions
+from vmcoretool.evidence.facts import Asked, Facts, Scan
 from vmcoretool.evidence.gather import gather
 from vmcoretool.evidence.weigh import Verdict, weigh
 from vmcoretool.host.host import Host
-from vmcoretool.host.identity import find_identity, find_idle_page_table, find_kind
+from vmcoretool.host.hypervisor import find_hypervisor
+from vmcoretool.host.identity import Kind, find_identity, find_idle_page_table, find_kind
 from vmcoretool.host.signature import Signature, find_signature
-from vmcoretool.host.symbol_files import Selection, select
+from vmcoretool.host.symbol_files import SymbolFiles, choose_symbol_files
 from vmcoretool.inspection.diagnosis import (
     crash_findings,
     guest_findings,
@@ -23,6 +24,7 @@ from vmcoretool.inspection.diagnosis import (
     memory_findings,
     namelist_findings,
 )
+from vmcoretool.symbols.finder import SymbolFinder
 from vmcoretool.symbols.places import USUAL_PLACES, Places
 from vmcoretool.xen.panic import CrashText
 
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     from vmcoretool.debuggers.crash import CrashCommand
     from vmcoretool.debuggers.crash_program import CrashProgram
     from vmcoretool.debuggers.makedumpfile import FilterCommand
+    from vmcoretool.evidence.known import Known
     from vmcoretool.findings import Finding
-    from vmcoretool.host.identity import IdlePageTable, Kind, XenIdentity
+    from vmcoretool.host.identity import IdlePageTable, XenIdentity
     from vmcoretool.linux.kernel import Kernel
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.cpus import CpuUse
@@ -56,7 +59,7 @@ class Inspection:
         dom0_kernel: dom0's Linux as its memory shows it, or None.
         commands: crash command lines; empty unless ``kind`` is "xen-host".
         filters: makedumpfile command lines, where plain ones fail on this dump.
-        selection: symbol files: which match, which do not and why, which are used.
+        symbol_files: which match, which do not and why, which are used.
         findings: what else the user should know.
         interrupted: the caller ended a scan, so more might be found.
     """
@@ -74,7 +77,7 @@ class Inspection:
     dom0_kernel: Kernel | None
     commands: tuple[CrashCommand, ...]
     filters: tuple[FilterCommand, ...]
-    selection: Selection
+    symbol_files: SymbolFiles
     findings: tuple[Finding, ...]
     interrupted: bool
 
@@ -98,48 +101,68 @@ def inspect_vmcore(
         OSError: the dump could not be read any more.
         TruncatedError: the file became shorter while it was read.
     """
-    case = Case(
-        vmcore,
-        user_claim=None if xen_phys_start is None else Maddr(xen_phys_start),
-        scan=scan,
-        places=places,
-    )
-    verdict = weigh(gather(case))
-    kind = find_kind(case, verdict)
-    findings = list(vmcore.findings)
-    if kind != "xen-host":
-        findings += guest_findings(case)
-        return Inspection(
-            vmcore=vmcore,
-            kind=kind,
-            xen=None,
-            verdict=verdict,
-            idle_page_table=None,
-            crash=CrashText(),
-            signature=None,
-            cpus=(),
-            domains=(),
-            domains_trouble="",
-            dom0_kernel=None,
-            commands=(),
-            filters=(),
-            selection=Selection(),
-            findings=(*findings, *memory_findings(vmcore)),
-            interrupted=vmcore.budget.stopped,
-        )
-    xen = find_identity(case, verdict)
-    idle = find_idle_page_table(case, verdict)
-    host = Host(case, verdict)
-    selection = select(host)
-    situation = Situation(host, verdict, xen, selection, _crash(selection))
-    host_said = (
-        *host_findings(case, verdict, xen, idle),
+    located = locate(vmcore, xen_phys_start=xen_phys_start, places=places, scan=scan)
+    if located.kind != "xen-host":
+        return _of_no_host(located)
+    return _of_host(located)
+
+
+class Located(NamedTuple):
+    """Where the hypervisor of a dump is: what all other questions start from.
+
+    Attributes:
+        kind: whose memory it is.
+        verdict: where the hypervisor is and how sure that is.
+        known: what the sources found out on the way.
+        finder: where symbol files come from.
+    """
+
+    kind: Kind
+    verdict: Verdict
+    known: Known
+    finder: SymbolFinder
+
+    def host(self) -> Host:
+        """The crashed host, whose memory answers further questions."""
+        hypervisor = find_hypervisor(self.known, self.verdict)
+        return Host(self.known.facts.vmcore, self.verdict, hypervisor)
+
+
+def locate(
+    vmcore: Vmcore,
+    *,
+    xen_phys_start: int | None = None,
+    places: Places = USUAL_PLACES,
+    scan: Scan = "auto",
+) -> Located:
+    """Whose memory a dump is, and where its hypervisor is.
+
+    Args and errors are those of :func:`inspect_vmcore`.
+    """
+    claim = None if xen_phys_start is None else Maddr(xen_phys_start)
+    facts = Facts(vmcore, Asked(claim, scan))
+    finder = SymbolFinder(places, vmcore.budget)
+    known = gather(facts, finder)
+    verdict = weigh(known.said)
+    return Located(find_kind(facts, verdict), verdict, known, finder)
+
+
+def _of_host(located: Located) -> Inspection:
+    known, verdict = located.known, located.verdict
+    vmcore = known.facts.vmcore
+    host = located.host()
+    xen = find_identity(known, host.hypervisor)
+    idle = find_idle_page_table(known, verdict)
+    files = choose_symbol_files(host, known.namelist, located.finder)
+    sessions = Sessions(vmcore, verdict, xen, host.crash, host.domains, files, _crash(files))
+    findings = (
+        *host_findings(known.facts, verdict, xen, idle),
         *crash_findings(host, without_command(host.domains)),
-        *namelist_findings(selection),
+        *namelist_findings(files),
     )
     return Inspection(
         vmcore=vmcore,
-        kind=kind,
+        kind=located.kind,
         xen=xen,
         verdict=verdict,
         idle_page_table=idle,
@@ -149,35 +172,41 @@ def inspect_vmcore(
         domains=host.domains,
         domains_trouble=host.domain_list.trouble,
         dom0_kernel=host.dom0_kernel,
-        commands=suggest(situation),
-        filters=tuple(suggest_filters(situation)),
-        selection=selection,
-        findings=(*findings, *host_said, *memory_findings(vmcore)),
+        commands=suggest(sessions),
+        filters=tuple(suggest_filters(sessions)),
+        symbol_files=files,
+        findings=(*vmcore.findings, *findings, *memory_findings(vmcore)),
         interrupted=vmcore.budget.stopped,
     )
 
 
-def _crash(selection: Selection) -> CrashProgram | None:
+def _of_no_host(located: Located) -> Inspection:
+    vmcore = located.known.facts.vmcore
+    findings = guest_findings(located.known.place)
+    return Inspection(
+        vmcore=vmcore,
+        kind=located.kind,
+        xen=None,
+        verdict=located.verdict,
+        idle_page_table=None,
+        crash=CrashText(),
+        signature=None,
+        cpus=(),
+        domains=(),
+        domains_trouble="",
+        dom0_kernel=None,
+        commands=(),
+        filters=(),
+        symbol_files=SymbolFiles(),
+        findings=(*vmcore.findings, *findings, *memory_findings(vmcore)),
+        interrupted=vmcore.budget.stopped,
+    )
+
+
+def _crash(files: SymbolFiles) -> CrashProgram | None:
     # a process is started only where its answer decides something
-    if not any(one.candidate.dwarf for one in selection.chosen.values()):
+    if not any(match.candidate.dwarf for match in files.chosen.values()):
         return None
     from vmcoretool.debuggers.crash_program import find_crash  # noqa: PLC0415 - as above
 
     return find_crash()
-
-
-def find_host(
-    vmcore: Vmcore,
-    *,
-    xen_phys_start: int | None = None,
-    places: Places = USUAL_PLACES,
-    scan: Scan = "auto",
-) -> tuple[Kind, Host]:
-    """Whose memory a dump is and, for questions beyond an inspection, the crashed host in it.
-
-    Args and errors are those of :func:`inspect_vmcore`.
-    """
-    claim = None if xen_phys_start is None else Maddr(xen_phys_start)
-    case = Case(vmcore, user_claim=claim, scan=scan, places=places)
-    verdict = weigh(gather(case))
-    return find_kind(case, verdict), Host(case, verdict)

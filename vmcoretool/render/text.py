@@ -113,13 +113,13 @@ def _host(inspection: Inspection, *, verbose: bool, colour: bool) -> Iterator[st
 
 
 def _namelists(inspection: Inspection) -> Iterator[str]:
-    matches = inspection.selection.matches
+    matches = inspection.symbol_files.matches
     if not matches:
         return
     yield ""
     yield "Symbol files"
     for one in matches[:_NAMELISTS]:
-        used = inspection.selection.chosen.get(one.target) is one
+        used = inspection.symbol_files.chosen.get(one.target) is one
         verdict = f"used for {one.target}" if used else f"{one.match}, {one.target}"
         yield f"  {printable(one.candidate.path)}  {verdict}"
         yield from (f"      {printable(reason)}" for reason in one.reasons)

@@ -176,7 +176,7 @@ def console_by_symbols(space: XenSpace, symbols: Mapping[str, Vaddr]) -> Console
         data = space.read(start, size)
     else:
         data = _with_zeros(space.memory, space.maddr(start), size)
-    basis = f"conringp says that {written} bytes were written"
+    basis = f"the symbols conring and conringp: {written} bytes were written"
     if written < size:
         return Console(data[:written], wrapped=False, basis=basis)
     return _turned(data, written % size, basis)

@@ -34,12 +34,14 @@ class CpuUse(NamedTuple):
         context: where its instruction pointer lies, or None where it was not saved.
         address_space: whose tables its cr3 names: "idle", "domain N", or None where nothing tells.
         basis: how the address space was told, or why it was not.
+        domain: the id of the domain whose tables these are, or None.
     """
 
     state: CpuState
     context: Context | None
     address_space: str | None
     basis: str
+    domain: int | None = None
 
 
 def find_uses(
@@ -72,23 +74,24 @@ def _address_space(
     frames: FrameTable | None,
     domains: Sequence[Domain],
     tables: Mapping[int, tuple[int, int]],
-) -> tuple[str | None, str]:
+) -> tuple[str | None, str, int | None]:
     if not state.cr3:
-        return None, "no cr3 was saved"
+        return None, "no cr3 was saved", None
     root = frame(state.cr3)
     if root in idle_tables:
-        return "idle", f"cr3 is the idle page table {root:#x}"
+        return "idle", f"cr3 is the idle page table {root:#x}", None
     try:
         owner = frames.owner(root) if frames else None
     except MemoryFault:
         owner = None
     if owner is not None:
         kind = next((one.type for one in domains if one.id == owner), "unknown")
-        return f"domain {owner}", f"{root:#x} is a page of that {kind} domain"
+        return f"domain {owner}", f"{root:#x} is a page of that {kind} domain", owner
     if root in tables:
         domain, vcpu = tables[root]
-        return f"domain {domain}", f"{root:#x} is named in struct vcpu of its vcpu {vcpu}"
-    return None, f"no known domain owns or names the table {root:#x}"
+        basis = f"{root:#x} is named in struct vcpu of its vcpu {vcpu}"
+        return f"domain {domain}", basis, domain
+    return None, f"no known domain owns or names the table {root:#x}", None
 
 
 def _vcpu_tables(space: XenSpace, domains: Sequence[Domain]) -> dict[int, tuple[int, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
-from vmcoretool.errors import MemoryFault
+from vmcoretool.errors import MemoryFault, TranslationFault
 from vmcoretool.memory.x86_64 import PRESENT, Run, Step, frame, walk
 from vmcoretool.xen.image.image import BASE_ALIGNMENT, BASE_LIMIT, Image, Window, image_at
 from vmcoretool.xen.image.layouts import (
@@ -73,6 +73,23 @@ def check_idle_table(
     if back.maddr != maddr or not layout.virt_start <= vaddr:
         return None
     return IdleTable(layout, vaddr, maddr, (Step(4, maddr, LINEAR_PT_SLOT, entry), *back.steps))
+
+
+def is_refuted(memory: PhysicalMemory, vaddr: Vaddr, maddr: Maddr) -> bool:
+    """Whether the page at ``maddr`` is seen not to be the idle table that ``vaddr`` names.
+
+    What is not in the dump, the page or a table on its way back, refutes nothing.
+    """
+    try:
+        entry = memory.read_u64(Maddr(maddr + 8 * LINEAR_PT_SLOT))
+    except MemoryFault:
+        return False
+    if not entry & PRESENT or frame(entry) != maddr:
+        return True
+    try:
+        return walk(memory, maddr, vaddr).maddr != maddr
+    except TranslationFault as error:
+        return error.entry is not None
 
 
 def idle_table_of(memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None) -> IdleTable | None:
