@@ -1,4 +1,4 @@
-"""All that decides which commands open a dump, and what crash would learn of it by itself."""
+"""All that decides which commands open a dump, and what crash reads from its notes by itself."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Situation(NamedTuple):
     @property
     def release(self) -> tuple[int, int, int]:
         """The crash release that is judged: the newest known one where none is installed."""
-        told = self.crash.release if self.crash else None
-        return told or crash_releases.NEWEST_KNOWN
+        installed = self.crash.release if self.crash else None
+        return installed or crash_releases.NEWEST_KNOWN
 
     @property
     def option(self) -> tuple[str, ...]:
