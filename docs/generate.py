@@ -65,7 +65,9 @@ def formats() -> str:
 
 
 def evidence() -> str:
-    sources = table(("source", "what it says"), [(f"`{s.name}`", s.description) for s in SOURCES])
+    sources = table(
+        ("source", "what it reports"), [(f"`{s.name}`", s.description) for s in SOURCES]
+    )
     layouts = table(
         ("layout", "XEN_VIRT_START", "used by", "introduced by", "proved on"),
         [
@@ -121,8 +123,8 @@ def errors() -> str:
     )
     return (
         f"# Errors of crash and makedumpfile\n\n{_MADE}\n"
-        '`vmcoretool explain "TEXT" VMCORE` finds the row and says which cause applies to a dump.\n'
-        "\n"
+        '`vmcoretool explain "TEXT" VMCORE` finds the row and reports which cause\n'
+        "applies to a dump.\n\n"
         f"{texts}\n## Which crash opens which Xen\n\n{releases}\n"
         "A Linux in a Xen host's dump that did not panic itself - dom0 after a panic of the\n"
         f"hypervisor, any other guest - opens only before crash {dotted(NO_PANIC_TASK.since)};\n"

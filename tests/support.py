@@ -83,3 +83,17 @@ def tool(
         timeout=60,
         **options,
     )
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    """As tool, with text in and out."""
+    command = [sys.executable, "-m", "vmcoretool", *map(str, words)]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+
+
+def is_safe(text: str) -> bool:
+    """Whether a terminal may show it: lines of printable ASCII."""
+    return all(line.isascii() and line.isprintable() for line in text.split("\n"))

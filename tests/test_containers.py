@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from tests.builders import notes as build
 from tests.builders.kdump import Kdump
+from tests.builders.memory import PAGE
 from tests.builders.xen_host import XenHost
-from tests.support import ROOT, BytesSource, inspect_bytes
+from tests.support import ROOT, BytesSource, inspect_bytes, is_safe
 from vmcoretool import (
     MemoryFault,
     TruncatedError,
@@ -53,7 +54,6 @@ WHOLE += ["elf-makedumpfile", "flattened-elf", "flattened-kdump-lzo"]
 PARTS = [SAMPLES / f"kdump-split/part-{number}" for number in (1, 2, 3)]
 MAKEDUMPFILE = shutil.which("makedumpfile")
 PEER = Path("/usr/bin/python3")
-PAGE = 4096
 
 
 def same_pages(vmcore: Vmcore, reference: Vmcore) -> int:
@@ -254,7 +254,7 @@ def check_against_peer(path: Path) -> None:
         check=False,
     )
     theirs = done.stdout.split()
-    if len(theirs) != len(ours) or "-" in theirs:
+    if not theirs or set(theirs) == {"-"}:
         pytest.skip("this build of libkdumpfile does not read the format")
     assert theirs == ours
 
@@ -938,7 +938,7 @@ def test_damaged_dump_core(where: float, byte: int) -> None:
         except VmcoreError as error:
             assert "\n" not in str(error)
         else:
-            assert inspection_json(inspection).isascii()
+            assert is_safe(inspection_json(inspection))
 
 
 # --- named, not read --------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import pytest
 
 from tests.builders import notes
 from tests.builders.elf_core import ElfCore, Load
+from tests.builders.memory import PAGE
 from tests.support import BytesSource, open_bytes
 from vmcoretool import (
     FormatError,
@@ -15,7 +16,6 @@ from vmcoretool import (
 )
 from vmcoretool.vmcore import read_vmcore
 
-PAGE = 4096
 NOTE = notes.note(b"CORE", 7, b"abcd")
 
 

@@ -460,13 +460,17 @@ def test_second_run_at_the_same_time_leaves_the_work_to_the_first(tmp_path: Path
     assert list(first) == []
 
 
-def test_dump_deleted_meanwhile(tmp_path: Path) -> None:
+def test_dump_deleted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = crash_folder(tmp_path)
-    runs = runner.find_dumps(str(tmp_path))
-    folder, dump, _ = next(runs)
-    assert dump
-    shutil.rmtree(place)
-    done = runner._report(folder, dump, runner.Limits())
+    find_dumps = runner.find_dumps
+
+    def deleting(directory: str) -> Any:
+        found = list(find_dumps(directory))
+        shutil.rmtree(place)
+        return iter(found)
+
+    monkeypatch.setattr(runner, "find_dumps", deleting)
+    (done,) = runner.run(str(tmp_path))
     assert not done.right
     assert "No such file" in done.line
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -16,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import variants
-from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, truth
+from tests.builders.memory import (
+    NOTHING,
+    PAGE,
+    Filtered,
+    Runs,
+    kernel_notes,
+    kernel_page,
+    kernel_tables,
+    memory_of,
+)
+from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, run, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
 from vmcoretool.budget import Budget
@@ -42,12 +50,17 @@ from vmcoretool.xen.p2m import kinds_of, to_mfn
 from vmcoretool.xen.panic import read_crash_text
 
 if TYPE_CHECKING:
-    from vmcoretool.addresses import Extent
     from vmcoretool.host.host import Host
 
+
+def release_of(sample: Path) -> tuple[int, ...]:
+    return tuple(map(int, sample.name.split("-")[1].split(".")))
+
+
 SAMPLES = ROOT / "samples"
-WITH_DOMAINS = [path for path in XEN_SAMPLES if path.name[4:8] >= "4.14"]
-SLICES_WITHOUT_VCPUS = ("4.4-", "4.8-")
+# before 4.4 the slices were cut without the memory of domains
+WITH_DOMAINS = [path for path in XEN_SAMPLES if release_of(path) >= (4, 4)]
+SLICES_WITHOUT_VCPUS = ("xen-4.4-", "xen-4.8-")
 WHOLE = sorted(Path(os.environ.get("VMCORETOOL_DUMPS", "/nonexistent")).glob("*/vmcore"))
 # what the truth's cause means for the headline
 HEADLINES = {
@@ -55,13 +68,6 @@ HEADLINES = {
     "hypervisor panic: could not set up dom0 (bzImage not ELF)": "Could not set up DOM0 guest OS",
     "'C' debug key": "'C' pressed -> triggering crashdump",
 }
-PAGE = 4096
-
-
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vmcoretool", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
 
 # --- real samples -----------------------------------------------------------------------------
 
@@ -104,12 +110,12 @@ def test_domains(sample: Path) -> None:
         assert host.dom0_p2m.agree
     told = [{"id": one.id, "type": one.type} for one in inspection.domains]
     assert told == [{"id": one["id"], "type": one["type"]} for one in wanted]
-    if sample.name[4:8] not in SLICES_WITHOUT_VCPUS:
+    if not sample.name.startswith(SLICES_WITHOUT_VCPUS):
         assert all(domain.vcpus for domain in inspection.domains)
     for domain in inspection.domains:
         assert (domain.p2m_mfn is None) == (domain.type == "hvm")
     owners = {use.address_space for use in inspection.cpus}
-    if sample.name[4:8] in SLICES_WITHOUT_VCPUS:
+    if sample.name.startswith(SLICES_WITHOUT_VCPUS):
         owners.discard(None)
     assert owners <= {"idle", *(f"domain {one['id']}" for one in wanted)}
 
@@ -254,54 +260,6 @@ def test_whole_dump(path: Path) -> None:
 NO_IMAGE = Image(LAYOUTS[0], Maddr(0), Maddr(0), (), 0, 0, (), ())
 
 
-class NoPages:
-    """Memory without a byte."""
-
-    present_pages = excluded_pages = 0
-
-    def extents(self) -> tuple[Extent, ...]:
-        return ()
-
-    stored = extents
-
-    def is_present(self, maddr: int) -> bool:
-        return maddr < 0
-
-    is_excluded = is_present
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        del maddr, size
-        return b""
-
-
-NOTHING = PhysicalMemory(NoPages())
-
-
-class Pages(NoPages):
-    """Memory of a few pages."""
-
-    def __init__(self, pages: dict[int, bytes]) -> None:
-        self.pages = pages
-
-    def stored(self) -> Any:
-        return [_extent(frame) for frame in sorted(self.pages)]
-
-    extents = stored
-
-    def is_present(self, maddr: int) -> bool:
-        return maddr // PAGE in self.pages
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        page = self.pages.get(maddr // PAGE, b"")
-        return page[maddr % PAGE : maddr % PAGE + size]
-
-
-def _extent(frame: int) -> Any:
-    from vmcoretool import Extent
-
-    return Extent(Maddr(frame * PAGE), Maddr(frame * PAGE + PAGE))
-
-
 LINES = st.lists(st.text("abcdefgh :=0123", min_size=0, max_size=60), min_size=1, max_size=900)
 
 
@@ -314,19 +272,13 @@ def test_console_is_oldest_complete_line_first(words: list[str]) -> None:
     for at, byte in enumerate(text):
         ring[at % size] = byte
     console = read_console(NOTHING, NO_IMAGE, Ring(None, Maddr(0), bytes(ring)))
+    assert all(line in bytes(ring + ring) for line in console.lines)
     if len(text) < size - 64:
         assert console.lines == tuple(lines)
     elif console.wrapped and "cut" in console.basis:
         kept = console.lines
         assert kept == tuple(lines[len(lines) - len(kept) :])
         assert len(text) - size <= sum(len(line) + 1 for line in lines[: len(lines) - len(kept)])
-
-
-class Filtered(Pages):
-    """Memory whose absent pages were left out, for they held zeros."""
-
-    def is_excluded(self, maddr: int) -> bool:
-        return maddr < 0x100_0000
 
 
 @pytest.mark.parametrize("by", [-8, 8, -4])
@@ -338,11 +290,11 @@ def test_ring_by_its_pointer_and_the_size_beside(by: int) -> None:
     pages = {0x100: bytes(data), 0x200: text.ljust(PAGE, b"\0")}
     run = Run(Vaddr(0xFFFF_82D0_4020_0000), Maddr(0x10_0000), PAGE)
     image = NO_IMAGE._replace(runs=(run,))
-    ring = find_ring(PhysicalMemory(Filtered(pages)), image, run.vaddr)
+    ring = find_ring(PhysicalMemory(Filtered(pages, 0x100_0000)), image, run.vaddr)
     assert ring is not None
     assert ring.pointer == run.vaddr + 0x800
     assert ring.data == text.ljust(0x4000, b"\0")
-    assert find_ring(PhysicalMemory(Pages(pages)), image, run.vaddr) is None
+    assert find_ring(memory_of(pages), image, run.vaddr) is None
 
 
 @pytest.mark.parametrize("counted", [True, False])
@@ -354,7 +306,7 @@ def test_text_behind_the_newest_line_is_not_the_consoles(*, counted: bool) -> No
     if counted:
         struct.pack_into("<II", data, 0x400, len(text), 0)
     image = NO_IMAGE._replace(runs=(Run(Vaddr(0xFFFF_82D0_4020_0000), Maddr(0x10_0000), PAGE),))
-    memory = PhysicalMemory(Pages({0x100: bytes(data)}))
+    memory = memory_of({0x100: bytes(data)})
     console = read_console(memory, image, Ring(None, Maddr(0), ring))
     assert console.lines == (b"(XEN) one", b"(XEN) two")
     assert ("conringp" in console.basis) is counted
@@ -557,7 +509,7 @@ def test_p2m_tree(size: int, letter: str) -> None:
     struct.pack_into(f"<{letter}", pages[2], size, 3)
     struct.pack_into(f"<{letter}", pages[3], 5 * size, 0x777 | 1 << (8 * size - 1))
     struct.pack_into(f"<{letter}", pages[3], 6 * size, (1 << 8 * size) - 1)
-    memory = PhysicalMemory(Pages({frame: bytes(page) for frame, page in pages.items()}))
+    memory = memory_of({frame: bytes(page) for frame, page in pages.items()})
     shared = SharedInfo(Maddr(0), size, 1 << 20, 1, 0, 0, 0)
     assert kinds_of(shared) == ("tree",)
     assert to_mfn(memory, shared, fan + 5, "tree") == 0x777
@@ -714,7 +666,7 @@ def test_search_finds_whole_notes_only(*, backwards: bool) -> None:
         20: b"x" * 100 + b"VMCOREINFO\0\0OSRELEASE=%s\n".ljust(PAGE - 100, b"\0"),
         33: note_page("4.19"),
     }
-    found = list(search_vmcoreinfo(PhysicalMemory(Pages(pages)), Budget(), backwards=backwards))
+    found = list(search_vmcoreinfo(memory_of(pages), Budget(), backwards=backwards))
     releases = ["6.1", "4.19"]
     assert [one.info.entries["OSRELEASE"] for one in found] == (
         releases[::-1] if backwards else releases
@@ -729,30 +681,6 @@ def test_memory_that_was_counted_in_part_is_said_so() -> None:
     assert "too low" in done.stderr
 
 
-KERNEL = 0xFFFF_FFFF_8100_0000
-
-
-def kernel_tables(first: int, content: bytes) -> tuple[int, dict[int, bytes]]:
-    """A root that maps one read-only page of a kernel image, and its pages, from a frame on."""
-    tables: dict[int, bytes] = {}
-    for level, shift in enumerate((39, 30, 21, 12)):
-        entry = (first + level + 1) << 12 | 1
-        if level == 3:
-            entry |= 1 << 63
-        page = bytearray(PAGE)
-        struct.pack_into("<Q", page, 8 * (KERNEL >> shift & 511), entry)
-        tables[first + level] = bytes(page)
-    tables[first + 4] = content.ljust(PAGE, b"\0")
-    return first << 12, tables
-
-
-def kernel_page(release: str, build_id: bytes) -> bytes:
-    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0" + build_id
-    xen = b"\x04\0\0\0\x08\0\0\0\x02\0\0\0Xen\0" + bytes(8)
-    banner = f"Linux version {release} (builder) #1 SMP\n".encode()
-    return banner.ljust(1024, b"\0") + note + xen
-
-
 def test_guest_with_the_kernel_of_another_is_recognised_and_no_other() -> None:
     same = kernel_page("6.1.0-1-amd64", b"\x11" * 20)
     root, pages = kernel_tables(0x100, same)
@@ -763,8 +691,8 @@ def test_guest_with_the_kernel_of_another_is_recognised_and_no_other() -> None:
     }
     for first, content in others.items():
         pages |= kernel_tables(first, content)[1]
-    memory = PhysicalMemory(Pages(pages))
-    dom0 = find_kernel(memory, Maddr(root))
+    memory = memory_of(pages)
+    dom0 = find_kernel(memory, root)
     assert dom0 is not None
     assert (dom0.release, dom0.build_id) == ("6.1.0-1-amd64", "11" * 20)
     for first in others:
@@ -794,7 +722,7 @@ def console_after(history: bytes, *, counted: bool, decoy: bool = False) -> Cons
     if decoy:  # read-only data before the pointer that looks like other counters
         struct.pack_into("<II", constants, 0x100, written + 77, max(written + 77 - RING, 0))
     run = Run(Vaddr(COUNTERS - PAGE), Maddr(0x10_0000), 2 * PAGE)
-    memory = PhysicalMemory(Pages({0x100: bytes(constants), 0x101: bytes(page)}))
+    memory = memory_of({0x100: bytes(constants), 0x101: bytes(page)})
     ring = Ring(Vaddr(COUNTERS), Maddr(0), ring_after(history))
     return read_console(memory, NO_IMAGE._replace(runs=(run,)), ring)
 
@@ -865,7 +793,7 @@ def test_holes_of_the_machine_are_not_missing_from_the_count() -> None:
 def test_frames_beyond_the_limit_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     with patch("vmcoretool.cli.domains.MAX_COUNTED", 1 << 17):
         code = run_here(["domains", str(SAMPLES / "xen-4.17-pv-and-pvh/vmcore")])
-    assert code in (0, 1)
+    assert code == 0  # what was left out is no fault of the dump
     assert "only the first" in capsys.readouterr().err
 
 
@@ -891,27 +819,14 @@ def test_virtual_cpu_that_was_damaged_is_missed(tmp_path: Path) -> None:
 
 def test_banner_that_a_piece_cuts_is_whole() -> None:
     banner = b"Linux version 6.1.0-1-amd64 (builder@host) #1 SMP\n"
-    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0" + b"\x11" * 20
-    xen = b"\x04\0\0\0\x08\0\0\0\x02\0\0\0Xen\0" + bytes(8)
     size = 1 << 20
     image = bytearray(size)
     border = size // 2
     image[border - 30 : border - 30 + len(banner)] = banner
-    image[border + 600 : border + 600 + len(note + xen)] = note + xen
-    root, pages = kernel_tables(0x100, b"")
-    table = bytearray(PAGE)
-    for at in range(size // PAGE):
-        struct.pack_into("<Q", table, 8 * at, 0x200 + at << 12 | 1 | 1 << 63)
-        pages[0x200 + at] = bytes(image[at * PAGE : (at + 1) * PAGE])
-    pages[0x103] = bytes(table)
-
-    class Runs(Pages):
-        def read_at(self, maddr: int, size: int) -> bytes:
-            return b"".join(
-                self.pages.get(frame, b"") for frame in range(maddr // PAGE, (maddr + size) // PAGE)
-            ) or super().read_at(maddr, size)
-
-    found = find_kernel(PhysicalMemory(Runs(pages)), Maddr(root))
+    notes = kernel_notes(b"\x11" * 20)
+    image[border + 600 : border + 600 + len(notes)] = notes
+    root, pages = kernel_tables(0x100, bytes(image))
+    found = find_kernel(PhysicalMemory(Runs(pages)), root)
     assert found is not None
     assert found.banner == banner.decode().strip()
     assert found.build_id == "11" * 20
@@ -924,10 +839,3 @@ def test_word_in_brackets_is_no_guests_line() -> None:
     start = cut.find(b"(debian")
     console = console_after(history + b"(XEN) " + b"z" * (start - 7) + b"\n", counted=True)
     assert console.lines[0].startswith(b"(XEN) ")
-
-
-def test_decimal_with_a_leading_zero_in_readelfs_text() -> None:
-    text = (SAMPLES / "readelf-text/vmcore").read_bytes()
-    changed = text.replace(b"0x00000150", b"0000000336")
-    assert changed != text
-    open_bytes(changed)

@@ -6,7 +6,8 @@ import pytest
 
 from tests.builders import notes
 from tests.builders.elf_core import ElfCore, Load
-from tests.builders.xen_host import IDLE, PAGE, XenHost
+from tests.builders.memory import PAGE
+from tests.builders.xen_host import IDLE, XenHost
 from tests.support import BytesSource, inspect_bytes
 from vmcoretool import Inspection, Maddr, Vaddr, inspect_vmcore
 from vmcoretool.memory.x86_64 import leaves

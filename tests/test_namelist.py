@@ -283,7 +283,7 @@ def test_kernel_of_another_build(tmp_path: Path) -> None:
     path = write(tmp_path / "vmlinux", vmlinux("00" * 20))
     dom0 = dom0_of(inspected(SAMPLE, vmlinux=(path,)))
     assert not dom0.ready
-    assert any("is not it: another build" in caveat for caveat in dom0.caveats)
+    assert any("does not belong to this dump: another build" in caveat for caveat in dom0.caveats)
     assert any("linux-image-6.1.0-56-amd64-dbg" in caveat for caveat in dom0.caveats)
 
 
@@ -366,7 +366,7 @@ def test_linux_that_did_not_panic(
     environment = fake_crash(tmp_path, release)
     done = tool("inspect", "--json", "--vmlinux", path, sample, env=environment)
     caveats = json.loads(done.stdout)["commands"][1]["caveats"]
-    assert any("the panic was not dom0's" in caveat for caveat in caveats) is told
+    assert any("dom0 did not panic" in caveat for caveat in caveats) is told
 
 
 def test_run_becomes_crash_where_it_is_ready(tmp_path: Path, truth: Truth) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import notes
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.xen_host import XenHost
-from tests.support import inspect_bytes, open_bytes
+from tests.support import ROOT, inspect_bytes, is_safe, open_bytes
 from vmcoretool.render.notes import note_objects
 
 if TYPE_CHECKING:
@@ -140,12 +140,22 @@ def test_zero_headers_of_cpus_that_wrote_nothing_are_skipped() -> None:
 
 
 def test_hostile_owner_reaches_nobody_unescaped() -> None:
-    vmcore = with_notes(notes.note(b"\x1b[2J", 1, b"x"))
-    assert all("\x1b" not in note.owner for note in vmcore.notes)
-    assert any(found.code == "note-damaged" for found in vmcore.findings) or vmcore.notes
+    vmcore = with_notes(notes.note(b"\x1b[2J", 1, b"x"), notes.prstatus(1))
+    shown = [note.owner for note in vmcore.notes] + [found.message for found in vmcore.findings]
+    assert [note.owner for note in vmcore.notes] == ["CORE"]
+    assert [found.code for found in vmcore.findings] == ["note-damaged"]
+    assert all(map(is_safe, shown))
 
 
 def test_few_zeros_between_notes_are_padding() -> None:
     vmcore = with_notes(notes.prstatus(1), bytes(8), notes.prstatus(2))
     assert [cpu.registers["rip"] for cpu in vmcore.cpus] == [1, 2]
     assert vmcore.findings == ()
+
+
+def test_decimal_with_a_leading_zero_in_readelfs_text() -> None:
+    text = (ROOT / "samples/readelf-text/vmcore").read_bytes()
+    changed = text.replace(b"0x00000150", b"0000000336")
+    assert changed != text
+    assert open_bytes(changed).notes == open_bytes(text).notes
+    assert open_bytes(text).notes

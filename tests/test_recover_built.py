@@ -14,7 +14,8 @@ import pytest
 
 from tests.builders import notes, pae_host
 from tests.builders.elf_core import ElfCore, Load
-from tests.builders.xen_host import PAGE, XenHost
+from tests.builders.memory import PAGE
+from tests.builders.xen_host import XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes, open_bytes, tool
 from vmcoretool import Inspection, TruncatedError, inspect_vmcore, open_vmcore
 from vmcoretool.budget import Budget

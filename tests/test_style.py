@@ -12,7 +12,7 @@ from tests.support import ROOT
 
 @pytest.mark.parametrize(
     "command",
-    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
+    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["vulture"]],
     ids=" ".join,
 )
 def test_tool_is_content(command: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What an inspection has to tell besides its result: stable codes, each with cause and cure.
+"""What an inspection reports besides its result: stable codes, each with cause and cure.
 
 The table of all codes is :data:`CODES`; ``docs/findings.md`` is generated from it.
 """
@@ -11,7 +11,7 @@ Level = Literal["info", "warning", "error"]
 
 
 class Finding(NamedTuple):
-    """One thing worth telling: ``message`` says what was seen, ``advice`` what to do."""
+    """One thing to report: ``message`` describes what was seen, ``advice`` what to do."""
 
     level: Level
     code: str
@@ -38,8 +38,8 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "page-unreadable",
         "error",
-        "Pages that were read for this answer are damaged or were lost; their number and the first "
-        "addresses are said. Pages that nothing asked for are not counted.",
+        "Pages that were read for this answer are damaged or were lost; the message gives their "
+        "number and the first addresses. Pages that nothing asked for are not counted.",
         "Copy the dump again; what did not need these pages is as good as before.",
     ),
     Code(
@@ -52,9 +52,9 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "page-map-damaged",
         "error",
-        "A kdump file's page bitmaps contradict its descriptors or each other. Where it cannot be "
-        "told which page is which frame's, none is read.",
-        "Copy the dump again; what the notes say is as good as before.",
+        "A kdump file's page bitmaps contradict its descriptors or each other. Pages that cannot "
+        "be assigned to a frame are not read.",
+        "Copy the dump again; the notes are not affected.",
     ),
     Code(
         "domain-list-damaged",
@@ -65,7 +65,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "dom0-p2m-disputed",
         "warning",
-        "The crash note and dom0's shared info page name different p2m trees.",
+        "The XEN_ELFNOTE_CRASH_INFO note and dom0's shared info page name different p2m trees.",
         "Try crash --p2m_mfn with the one that the shared info page names.",
     ),
     Code(
@@ -107,19 +107,19 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "xen-phys-start-not-recorded",
         "warning",
-        "The CRASH_INFO note has no xen_phys_start (Xen 3.2, RHEL 5.2), or the word is zero.",
+        "The XEN_ELFNOTE_CRASH_INFO note has no xen_phys_start (Xen 3.2, RHEL 5.2), or it is zero.",
         "Paste the command as printed: crash cannot learn the address without the option.",
     ),
     Code(
         "xen-phys-start-wrong",
         "error",
-        "Somebody recorded an address that the dump's own page tables refute.",
-        "Use the printed command, which carries the proven address; drop the other one.",
+        "A recorded address contradicts the dump's own page tables.",
+        "Use the printed command, which carries the proven address, not the recorded one.",
     ),
     Code(
         "address-disputed",
         "error",
-        "Two hypervisor images, or two records, contradict each other and nothing decides.",
+        "Two hypervisor images, or two recorded addresses, contradict each other; nothing decides.",
         "Read the candidates under Evidence; give the one you trust with --xen-phys-start.",
     ),
     Code(
@@ -131,7 +131,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "address-unknown",
         "error",
-        "Neither notes nor page tables in this dump tell where the hypervisor is.",
+        "Neither notes nor page tables in this dump show where the hypervisor is.",
         "Take 'Hypervisor code and data' from /proc/iomem of the same host and boot, if it is "
         "still up, and give it with --xen-phys-start.",
     ),
@@ -156,20 +156,20 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "dom0-p2m-missing",
         "warning",
-        "The note has no machine frame of dom0's p2m tree, which a dom0 session needs.",
+        "The XEN_ELFNOTE_CRASH_INFO note has no mfn of dom0's p2m tree; a dom0 session needs it.",
         "The hypervisor session does not need it.",
     ),
     Code(
         "domain-not-openable",
         "info",
-        "crash follows a guest's memory by the guest's own list of it, which only PV guests keep.",
+        "crash follows a guest's memory through the guest's p2m tree, which only PV guests keep.",
         "Dump such a guest by itself while it runs: xl dump-core, or a kdump inside it.",
     ),
     Code(
         "namelist-not-used",
         "warning",
         "A symbol file that was named on the command line does not belong to this dump.",
-        "Look for the file of the build-id that is printed.",
+        "Look for the file with the build-id that is printed.",
     ),
     Code(
         "namelist-no-dwarf",
@@ -186,7 +186,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "nested-xen-image",
         "warning",
-        "Memory holds a Xen that this machine's CPUs did not run: a guest's, or one from before.",
+        "Memory holds a Xen that this machine's CPUs did not run: a guest's, or an earlier boot's.",
         "To look at that one, take a dump of the guest itself.",
     ),
     Code(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.builders import notes
 from tests.builders.elf_core import ElfCore, Load
+from tests.builders.memory import PAGE
 
-PAGE = 4096
 DIRECTMAP = 0xFFFF830000000000
 STRINGS = (b".9-built\0", b"\0", b"gcc (built) 1.0\0", b"Thu Jan  1 00:00:00 UTC 1970\0", b"")
 

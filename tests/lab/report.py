@@ -51,12 +51,12 @@ def crash_table(sessions: Sequence[Session]) -> Iterator[str]:
 def _outcome(session: Session) -> str:
     if session.right:
         return f"`{session.outcome}`"
-    return f"**`{session.outcome}`, foretold was `{' or '.join(session.wanted)}`**"
+    return f"**`{session.outcome}`, predicted was `{' or '.join(session.wanted)}`**"
 
 
 def text(rows: Sequence[Row], sessions: Sequence[Session], left_out: Iterable[str]) -> str:
     """Everything, as markdown."""
-    parts = ["## What vmcoretool said of each dump", ""]
+    parts = ["## What vmcoretool reported of each dump", ""]
     parts.append("Every value equals the truth; a **bold** one does not.")
     parts += ["", *facts_table(rows), ""]
     parts.append(f"Not told yet: {', '.join(PENDING) or 'nothing'}.")

@@ -117,7 +117,7 @@ def _hypervisor(sessions: Sessions, common: tuple[Caveat, ...]) -> CrashCommand:
     version = sessions.xen.version
     caveats = list(common)
     if verdict.status == "reported":
-        caveats.append(Caveat("the address is only recorded, nothing in this dump proves it"))
+        caveats.append(Caveat("the address is only recorded; nothing in this dump proves it"))
     if vmcore.architecture == "i386":
         caveats.append(Caveat("a 32-bit hypervisor needs a crash built for 32-bit x86"))
     caveats += namelist_caveats(
@@ -156,9 +156,11 @@ def _dom0(sessions: Sessions, common: tuple[Caveat, ...]) -> CrashCommand:
     if domain and domain.type == "hvm":
         caveats.append(Caveat("dom0 is a PVH domain: crash cannot follow its memory"))
     elif p2m is None:
-        caveats.append(Caveat("neither notes nor memory tell dom0's p2m tree"))
+        caveats.append(Caveat("neither notes nor memory name dom0's p2m tree"))
     if info and info.word_size == 8 and vmcore.container.machine.e_machine == EM_386:
-        caveats.append(Caveat("a 32-bit dom0 on a 64-bit Xen: no crash can use these notes for it"))
+        caveats.append(
+            Caveat("a 32-bit dom0 on a 64-bit Xen: no release of crash can use these notes for it")
+        )
     _, learnt = learnt_by_crash(vmcore)
     needed = p2m is None or p2m != learnt
     option = ("--p2m_mfn", f"{p2m:#x}") if needed and p2m is not None else ()

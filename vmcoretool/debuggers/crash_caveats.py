@@ -1,4 +1,4 @@
-"""What keeps a crash session from opening, told before it is started."""
+"""What keeps a crash session from opening, known before it is started."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def linux_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Ite
         yield Caveat("a 32-bit guest on a 64-bit Xen: crash for x86_64 cannot follow its memory")
     p2m = domain.p2m_mfn if domain else None
     if p2m is not None and not sessions.vmcore.memory.pages.is_present(p2m << 12):
-        yield Caveat("its memory is not in the dump: it was filtered or cut short")
+        yield Caveat("its memory is not in the dump, which was filtered or cut short")
     if target == DOM0 and sessions.event.dom0_not_built:
         yield Caveat("the host crashed before dom0 ran: there is no Linux to look at")
         return
@@ -104,10 +104,10 @@ def _backtrace_caveats(sessions: Sessions, target: str) -> Iterator[Caveat]:
     broken = crash_releases.NO_PANIC_TASK
     since = dotted(broken.since)
     if target == DOM0 and sessions.event.panic is None:
-        whose = "it is not known whether dom0 panicked; if it did not"
+        reason = "it is not known whether dom0 panicked; if it did not"
     else:
-        whose = "the panic was not dom0's" if target == DOM0 else "its kernel did not panic"
-    text = f"{whose}: crash {since} and later end with '{broken.error}'; use an older one"
+        reason = "dom0 did not panic" if target == DOM0 else "its kernel did not panic"
+    text = f"{reason}: crash {since} and later end with '{broken.error}'; use an older one"
     chosen = sessions.symbol_files.chosen.get(target)
     if sessions.release >= broken.since:
         yield Caveat(text, blocks=chosen is not None)

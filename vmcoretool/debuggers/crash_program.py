@@ -13,7 +13,7 @@ _VERSION: Final = re.compile(rb"crash (\d+)\.(\d+)\.(\d+)")
 
 
 class CrashProgram(NamedTuple):
-    """Its path, and its release, None where it did not tell."""
+    """Its path, and its release, None where it printed none."""
 
     path: str
     release: tuple[int, int, int] | None

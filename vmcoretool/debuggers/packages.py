@@ -1,4 +1,4 @@
-"""What to say of a session's symbol file: what crash will make of it, and where to get a better."""
+"""What crash lacks in a session's symbol file, and where to get a better one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from vmcoretool.xen.version import XenVersion
 
 NO_DWARF: Final = "no debugging data available"
-"""What crash says of a symbol file without DWARF (symbols.c)."""
+"""The error of crash for a symbol file without DWARF (symbols.c)."""
 UNPACK: Final = {"gzip": "gunzip -k", "bzip2": "bunzip2 -k", "xz": "unxz -k", "zstd": "unzstd",
                   "lz4": "unlz4"}  # fmt: skip
 """Commands that take a compression off and keep the packed file."""
 _EFI_SIZE: Final = 32
 _SHOWN: Final = 3
 _PACKAGED: Final = 4
+_WITHOUT_DWARF: Final = (4, 17)
+"""The last Xen whose debug package of Debian was seen to hold symbols without DWARF."""
 _DEBUG_INFO: Final = (4, 12)
 """The first Xen with that option: commit a5f52c3f72; before, the whole build was a debug one."""
 
@@ -70,10 +72,10 @@ def _refused(symbol_files: SymbolFiles, target: str) -> Iterator[Caveat]:
     rows = [one for one in symbol_files.matches if one.target == target and one.candidate.asked_for]
     for one in rows[:_SHOWN]:
         reasons = "; ".join(one.reasons)
-        verdict = "is not it" if one.match == "differs" else "is not known to be it"
-        yield Caveat(f"{printable(one.candidate.path)} {verdict}: {reasons}")
+        known = "does not belong" if one.match == "differs" else "is not known to belong"
+        yield Caveat(f"{printable(one.candidate.path)} {known} to this dump: {reasons}")
     if len(rows) > _SHOWN:
-        yield Caveat(f"nor are {len(rows) - _SHOWN} others: see the list of symbol files")
+        yield Caveat(f"nor do {len(rows) - _SHOWN} others: see the list of symbol files")
 
 
 def hypervisor_package(xen: XenIdentity) -> str:
@@ -86,10 +88,7 @@ def hypervisor_package(xen: XenIdentity) -> str:
         )
     compiler = (version.compiler or "") if version else ""
     if version and version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler):
-        return (
-            f"package xen-hypervisor-{version.major}.{version.minor}-amd64-dbg where the "
-            f"distribution built it (without DWARF up to 4.17); else from {_build_tree(version)}"
-        )
+        return _debian_package(version)
     if "SUSE" in compiler:
         return "package xen-debuginfo"
     if "Red Hat" in compiler:
@@ -99,13 +98,23 @@ def hypervisor_package(xen: XenIdentity) -> str:
     return _build_tree(version)
 
 
+def _debian_package(version: XenVersion) -> str:
+    package = f"package xen-hypervisor-{version.major}.{version.minor}-amd64-dbg"
+    if (version.major, version.minor) > _WITHOUT_DWARF:
+        return f"{package} where the distribution built it; else from {_build_tree(version)}"
+    return (
+        f"{_build_tree(version)} ({package} has no DWARF); vmcoretool's own commands need none: "
+        "console, cpus, domains, dmesg"
+    )
+
+
 def _build_tree(version: XenVersion | None) -> str:
     old = version is not None and (version.major, version.minor) < _DEBUG_INFO
     return f"the build tree, made with {'debug=y' if old else 'CONFIG_DEBUG_INFO=y'}"
 
 
 def kernel_package(kernel: Kernel | None) -> str:
-    """Where a kernel's debug image comes from, by its banner; "" where that does not tell."""
+    """Where a kernel's debug image comes from, by its banner; "" where that does not show it."""
     if kernel is None:
         return ""
     if "Debian" in kernel.banner:

@@ -1,4 +1,4 @@
-"""All that decides which commands open a dump, and what crash would learn of it by itself."""
+"""All that decides which commands open a dump, and what crash reads from its notes by itself."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Sessions(NamedTuple):
     @property
     def release(self) -> tuple[int, int, int]:
         """The crash release that is judged: the newest known one where none is installed."""
-        known = self.program.release if self.program else None
-        return known or crash_releases.NEWEST_KNOWN
+        installed = self.program.release if self.program else None
+        return installed or crash_releases.NEWEST_KNOWN
 
     @property
     def option(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class Cause(NamedTuple):
         name: as :attr:`ErrorText.causes` names it.
         text: what is wrong.
         cure: what to do.
-        ask: looks whether it is so, in a dump of a Xen host.
+        ask: decides whether it applies to a dump of a Xen host.
     """
 
     name: str
@@ -40,16 +40,16 @@ def causes_of(row: ErrorText) -> Iterator[Cause]:
 
 
 def _crash_release(rows: tuple[Requirement, ...]) -> Cause:
-    # "This crash does not know this Xen", of the changes that end with the text in question
-    told = [dotted(row.crash) for row in rows if row.crash]
+    # of the changes that end with the text in question
+    releases = [dotted(row.crash) for row in rows if row.crash]
     cure = (
-        f"Use crash {told[0]} or later."
-        if told
-        else f"No crash up to {dotted(crash_releases.NEWEST_KNOWN)} does. Open dom0, or use "
+        f"Use crash {releases[0]} or later."
+        if releases
+        else f"No crash up to {dotted(crash_releases.NEWEST_KNOWN)} reads it. Open dom0, or use "
         "vmcoretool's own commands: console, cpus, domains, dmesg."
     )
     ask = diagnoses.crash_release(rows)
-    return Cause(CRASH_RELEASE, "This crash does not know this Xen.", cure, ask)
+    return Cause(CRASH_RELEASE, "This release of crash does not read this Xen.", cure, ask)
 
 
 CRASH_RELEASE: Final = "crash-release"
@@ -85,8 +85,8 @@ CAUSES: Final = {
         ),
         Cause(
             "no-namelist",
-            "The file is no hypervisor's symbol file.",
-            "crash wants xen-syms, not xen.gz or vmlinux, for a hypervisor session.",
+            "The file is not a symbol file of a hypervisor.",
+            "For a hypervisor session, give crash xen-syms, not xen.gz or vmlinux.",
             diagnoses.other_namelist,
         ),
         Cause(
@@ -120,7 +120,7 @@ CAUSES: Final = {
         ),
         Cause(
             "p2m-missing",
-            "The note does not tell the guest's p2m tree, or the guest keeps none.",
+            "The XEN_ELFNOTE_CRASH_INFO note does not name the guest's p2m tree, or it keeps none.",
             "Give --p2m_mfn as 'inspect' prints it.",
             diagnoses.p2m_missing,
         ),
@@ -139,19 +139,19 @@ CAUSES: Final = {
         Cause(
             "bigmem",
             "This Xen was built with BIGMEM, and its heap lies elsewhere.",
-            "Nothing helps crash and makedumpfile; vmcoretool's own commands know it.",
+            "No option of crash or makedumpfile helps; vmcoretool's own commands read it.",
             diagnoses.bigmem,
         ),
         Cause(
             "packed-namelist",
             "The symbol file is compressed.",
-            "Decompress it first; vmcoretool itself compares it as it is.",
+            "Decompress it first; vmcoretool itself reads it as it is.",
             diagnoses.packed_namelist,
         ),
         Cause(
             "no-such-dump",
-            "The file is no dump, or of a form that crash does not know.",
-            "'vmcoretool inspect FILE' says what it is.",
+            "The file is not a dump, or in a format that crash does not read.",
+            "'vmcoretool inspect FILE' shows what it is.",
             diagnoses.readable,
         ),
         Cause(
@@ -162,14 +162,14 @@ CAUSES: Final = {
         ),
         Cause(
             "no-crash-info",
-            "The dump has no CRASH_INFO note.",
-            "Do without -X; crash needs --xen_phys_start as 'inspect' prints it.",
+            "The dump has no XEN_ELFNOTE_CRASH_INFO note.",
+            "Leave -X out; crash needs --xen_phys_start as 'inspect' prints it.",
             diagnoses.no_crash_info,
         ),
         Cause(
             "no-vmcoreinfo-xen",
             "The dump has no VMCOREINFO_XEN note.",
-            "Do without -X, or give --xen-syms a file with DWARF.",
+            "Leave -X out, or give --xen-syms a file with DWARF.",
             diagnoses.no_vmcoreinfo_xen,
         ),
         Cause(
@@ -188,7 +188,7 @@ CAUSES: Final = {
         Cause("no-threads", "The option was given.", "Leave --num-threads out.", diagnoses.always),
         Cause(
             "makedumpfile-release",
-            "This makedumpfile is broken for Xen.",
+            "This release of makedumpfile fails on every dump of a Xen host.",
             "Use 1.7.2 or later.",
             diagnoses.always,
         ),

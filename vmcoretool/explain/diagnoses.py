@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from vmcoretool.debuggers.crash_releases import Requirement
     from vmcoretool.inspection.inspect import Inspection
 
+_NOTE: Final = "the XEN_ELFNOTE_CRASH_INFO note"
 _READ_BY_CRASH: Final = ("elf", "kdump", "xen-core")
 
 
 class Diagnosis(NamedTuple):
-    """What a dump says of one cause; ``applies`` None where the dump does not tell."""
+    """Whether one cause applies to a dump; ``applies`` is None where the dump does not show it."""
 
     applies: bool | None
     why: str
@@ -43,27 +44,29 @@ def _command(inspection: Inspection, target: str) -> CrashCommand | None:
 
 
 def address_not_recorded(inspection: Inspection) -> Diagnosis:
-    """Whether crash learns the address from no note."""
+    """Whether no note gives crash the address."""
     command = _command(inspection, "hypervisor")
     if command and command.requires_option and inspection.verdict.xen_phys_start is not None:
         info = inspection.vmcore.crash_info
         if info and info.xen_phys_start is not None:
-            return _no(f"the note records {info.xen_phys_start:#x}, a wrong one")
+            return _no(f"{_NOTE} records {info.xen_phys_start:#x}, which is wrong")
         what = "has no xen_phys_start" if info else "is missing"
-        return _yes(f"the dump's CRASH_INFO note {what}")
+        return _yes(f"{_NOTE} {what}")
     if inspection.verdict.status == "not-relocatable":
-        return _no("this hypervisor does not move itself")
-    return _no("crash learns the address from this dump's own note")
+        return _no("this hypervisor does not relocate itself")
+    return _no(f"crash reads the address from {_NOTE} of this dump")
 
 
 def address_wrong(inspection: Inspection) -> Diagnosis:
-    """Whether somebody recorded another address than the proven one."""
-    liars = [one for one in inspection.verdict.contradicting if one.strength == "recorded"]
-    if liars:
-        return _yes(f"{liars[0].source} says {liars[0].xen_phys_start or 0:#x}")
+    """Whether a recorded address differs from the proven one."""
+    wrong = [one for one in inspection.verdict.contradicting if one.strength == "recorded"]
+    if wrong:
+        return _yes(f"{wrong[0].source} records {wrong[0].xen_phys_start or 0:#x}")
     if inspection.verdict.status == "verified":
         start = inspection.verdict.xen_phys_start or 0
-        return _perhaps(f"what is recorded is right; was an option given other than {start:#x}?")
+        return _perhaps(
+            f"the recorded address is right; was another one than {start:#x} given to the program?"
+        )
     return _perhaps("the address is not proved")
 
 
@@ -93,7 +96,7 @@ def no_dwarf(inspection: Inspection) -> Diagnosis:
     """Whether the chosen symbol files lack debugging data."""
     chosen = inspection.symbol_files.chosen
     if not chosen:
-        return _perhaps("name the symbol file, and it is looked at: --xen-syms, --vmlinux")
+        return _perhaps("give the symbol file with --xen-syms or --vmlinux to have it checked")
     bare = [one for one in chosen.values() if not one.candidate.dwarf]
     if bare:
         return _yes(f"{bare[0].candidate.path} has none")
@@ -106,7 +109,7 @@ def crash_release(rows: tuple[Requirement, ...]) -> Callable[[Inspection], Diagn
     def ask(inspection: Inspection) -> Diagnosis:
         version = inspection.xen.version if inspection.xen else None
         if version is None:
-            return _perhaps("the dump does not tell Xen's version")
+            return _perhaps("the dump does not show Xen's version")
         needed = [row for row in rows if (version.major, version.minor) >= row.xen]
         if not needed:
             return _no(f"Xen {version.text} is older than what changed")
@@ -138,10 +141,10 @@ def not_a_host(inspection: Inspection) -> Diagnosis:
 def not_its_panic(inspection: Inspection) -> Diagnosis:
     """Whether it was not dom0 that panicked."""
     if inspection.crash.panic is None:
-        return _perhaps("the console does not tell whose panic it was")
+        return _perhaps("the console does not show what panicked")
     if inspection.crash.dom0_panicked:
         return _perhaps("dom0 panicked itself: its session opens, other guests' do not")
-    return _yes("the panic was the hypervisor's")
+    return _yes("the hypervisor panicked, not dom0")
 
 
 def cut_short(inspection: Inspection) -> Diagnosis:
@@ -172,15 +175,15 @@ def p2m_missing(inspection: Inspection) -> Diagnosis:
         return _yes("dom0 has no tree")
     if noted != domain.p2m_mfn:
         where = f"mfn {noted:#x}" if noted else "nothing"
-        return _yes(f"the note says {where}, dom0's tree is at mfn {domain.p2m_mfn:#x}")
-    return _no(f"the note names dom0's tree, at mfn {domain.p2m_mfn:#x}")
+        return _yes(f"{_NOTE} names {where}, dom0's tree is at mfn {domain.p2m_mfn:#x}")
+    return _no(f"{_NOTE} names dom0's tree, at mfn {domain.p2m_mfn:#x}")
 
 
 def flattened(inspection: Inspection) -> Diagnosis:
     """Whether it is a flattened ELF file."""
     layers = inspection.vmcore.layers
     flat = "flattened" in layers and inspection.vmcore.container.format == "elf"
-    return Diagnosis(flat, "it is" if flat else "it is no flattened ELF file")
+    return Diagnosis(flat, "it is" if flat else "it is not a flattened ELF file")
 
 
 def packed(inspection: Inspection) -> Diagnosis:
@@ -194,20 +197,20 @@ def packed(inspection: Inspection) -> Diagnosis:
 def no_crash_info(inspection: Inspection) -> Diagnosis:
     """Whether there is no CRASH_INFO note."""
     there = inspection.vmcore.crash_info is not None
-    return Diagnosis(not there, "the note is there" if there else "there is none")
+    return Diagnosis(not there, "it has one" if there else "it has none")
 
 
 def no_vmcoreinfo_xen(inspection: Inspection) -> Diagnosis:
     """Whether there is no VMCOREINFO_XEN note."""
     there = inspection.vmcore.vmcoreinfo_xen is not None
-    return Diagnosis(not there, "the note is there" if there else "there is none")
+    return Diagnosis(not there, "it has one" if there else "it has none")
 
 
 def split_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is half of a pair."""
     halves = [one for one in inspection.symbol_files.matches if one.candidate.split]
     if not halves:
-        return _perhaps("no such file was looked at")
+        return _perhaps("no such file was examined")
     return _yes(f"{halves[0].candidate.path} is one")
 
 
@@ -215,7 +218,7 @@ def bigmem(inspection: Inspection) -> Diagnosis:
     """Whether the direct map is elsewhere than crash and makedumpfile expect."""
     directmap = inspection.xen.directmap if inspection.xen else None
     if directmap is None:
-        return _perhaps("the dump does not tell where the direct map starts")
+        return _perhaps("the dump does not show where the direct map starts")
     unusual = directmap is not DIRECTMAPS[0]
     return Diagnosis(unusual, f"the direct map starts at {directmap.start:#x}")
 
@@ -224,7 +227,7 @@ def packed_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is compressed."""
     packed = [one for one in inspection.symbol_files.matches if one.candidate.packed]
     if not packed:
-        return _perhaps("no such file was looked at")
+        return _perhaps("no such file was examined")
     return _yes(f"{packed[0].candidate.path} is {packed[0].candidate.packed}")
 
 

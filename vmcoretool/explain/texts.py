@@ -1,6 +1,6 @@
-"""What crash and makedumpfile say when they fail on a Xen host's dump, and what it means.
+"""Error texts of crash and makedumpfile on a Xen host's dump, and what they mean.
 
-One row per text; ``vmcoretool explain`` finds rows by it, and docs/errors.md is made of them.  The
+One row per text; ``vmcoretool explain`` finds rows by it, and docs/errors.md lists them.  The
 texts are those of crash 7.0.4 to 9.0.2 and makedumpfile 1.7.2 to 1.7.9.
 """
 
@@ -22,8 +22,8 @@ class ErrorText(NamedTuple):
     """One message.
 
     Attributes:
-        program: who says it.
-        texts: pieces that tell it from others; any of them will do.
+        program: which program prints it.
+        texts: pieces that distinguish it from others; any of them is enough.
         meaning: what the program failed at.
         causes: names of what leads to it (``vmcoretool.explain.causes``), likely ones first.
         requirements: for the cause ``crash-release``: the changes in Xen an older crash trips over.
@@ -73,7 +73,11 @@ def _by_release() -> tuple[ErrorText, ...]:
     for row in REQUIREMENTS:
         if "fill_pcpu_struct" in row.error:
             continue  # one text, two reasons: below
-        needs = "no release copes yet" if row.crash is None else f"crash {dotted(row.crash)} copes"
+        needs = (
+            "no release reads it yet"
+            if row.crash is None
+            else f"crash {dotted(row.crash)} reads it"
+        )
         meaning = f"Xen {dotted(row.xen)} changed what crash reads here; {needs} ({row.citation})."
         causes = ("crash-release", "other-namelist")
         rows.append(ErrorText(CRASH, (row.error,), meaning, causes, (row,)))
@@ -99,37 +103,40 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         CRASH,
         ('cannot resolve "idle_pg_table_4"', 'cannot resolve "idle_pg_table"'),
-        "The symbol file has neither name of the idle page table: it is stripped, or it is no "
-        "hypervisor's, or this is an old crash that asks for idle_pg_table_4 alone, which Xen 3.2 "
-        "and later do not have.",
+        "The symbol file has neither name of the idle page table: it is stripped, or it is "
+        "not a hypervisor's, or this is an old crash that asks for idle_pg_table_4 alone, which "
+        "Xen 3.2 and later do not have.",
         ("other-namelist", "no-namelist", "crash-release"),
         (_IDLE_TABLE,),
     ),
     ErrorText(
         CRASH,
         ("This hypervisor is relocatable", "command line option"),
-        "A warning: the note of this dump gives crash no xen_phys_start. What follows fails unless "
-        "the option is given. crash prints it for a native Linux dump with a xen-syms, too.",
+        "A warning: the XEN_ELFNOTE_CRASH_INFO note of this dump gives crash no xen_phys_start. "
+        "The session fails unless the option is given. crash also prints it for a native Linux "
+        "dump with xen-syms.",
         ("address-not-recorded", "not-a-host"),
     ),
     ErrorText(
         CRASH,
         ('invalid size request: 0  type: "__per_cpu_offset"', "cannot read __per_cpu_offset"),
         "crash read the hypervisor's variables at a wrong place and found a count of zero CPUs. "
-        "It says the same for a missing address, a wrong one, and a symbol file of another build.",
+        "The text is the same for a missing address, a wrong one, and a symbol file of another "
+        "build.",
         ("address-not-recorded", "address-wrong", "other-namelist", "not-a-host"),
     ),
     ErrorText(
         CRASH,
         ('type: "__per_cpu_offset"', 'type: "nr_cpu_ids"', "read error: kernel virtual address"),
-        "crash read the hypervisor at a wrong machine address: the option or the note is wrong. "
-        "The number is hexadecimal with or without 0x; a decimal one is misread without a word.",
+        "crash read the hypervisor at a wrong machine address: the option, or the address in the "
+        "note, is wrong. "
+        "The number is hexadecimal with or without 0x; a decimal one is misread without a warning.",
         ("address-wrong", "address-not-recorded", "other-namelist", "cut-short"),
     ),
     ErrorText(
         CRASH,
         ("no debugging data available",),
-        "The symbol file has no DWARF, which crash needs besides the symbols.",
+        "The symbol file has no DWARF, which crash needs in addition to the symbols.",
         ("no-dwarf",),
     ),
     ErrorText(
@@ -166,7 +173,7 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         CRASH,
         ("cannot realloc resized ELF header buffer",),
-        "crash reads some flattened ELF dumps not at all; rearranged ones it does.",
+        "crash cannot read some flattened ELF dumps; it reads them once they are rearranged.",
         ("flattened",),
     ),
     ErrorText(
@@ -179,14 +186,14 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         CRASH,
         ("xen kdump p2m mfn page",),
-        "A page of the guest's own list of its memory is not where the note says, or not in the "
-        "dump.",
+        "A page of the guest's own list of its memory is not where the XEN_ELFNOTE_CRASH_INFO note "
+        "says, or not in the dump.",
         ("p2m-missing", "cut-short", "filtered", "split-part"),
     ),
     ErrorText(
         CRASH,
         ("no text and data contents", "supplied in this case is a debuginfo file"),
-        "The symbol file holds debugging data alone; crash wants the file it was split from first.",
+        "The symbol file holds debugging data alone; crash needs the file it was split from, too.",
         ("split-namelist",),
     ),
     ErrorText(
@@ -198,39 +205,39 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         CRASH,
         ('compressed file name does not start with "vmlinux"',),
-        "crash unpacks symbol files whose names begin with vmlinux, and no others.",
+        "crash unpacks only symbol files whose names begin with vmlinux.",
         ("packed-namelist", "packed"),
     ),
     ErrorText(
         CRASH,
         ("not a supported file format",),
-        "crash knows no such file: often a dump, or a symbol file, that is still compressed.",
+        "crash does not know the file's format: often a dump or a symbol file is still compressed.",
         ("packed", "packed-namelist", "no-such-dump"),
     ),
     ErrorText(
         CRASH,
         ("may be truncated or incomplete",),
-        "A warning: the dump's headers speak of more than the file holds.",
+        "A warning: the dump's headers describe more than the file holds.",
         ("cut-short",),
     ),
     ErrorText(
         CRASH,
         ("Xen hypervisor mode requires a dumpfile", "cannot find a live memory device"),
-        "crash was started with a hypervisor's symbols and no dump; a running Xen it cannot read.",
+        "crash was started with a hypervisor's symbols and no dump; it cannot read a running Xen.",
         ("no-dump",),
     ),
     ErrorText(
         CRASH,
         ("crashing_cpu not found",),
-        "A warning without consequence: crash shows physical CPU 0 first, whichever crashed.",
+        "A warning without consequence: crash shows physical CPU 0 first, whichever CPU crashed.",
         ("harmless",),
     ),
     ErrorText(
         MAKEDUMPFILE,
         ("doesn't contain vmcoreinfo", "Specify '-x' option or '-i' option"),
         "Dump levels above 1 need the symbols of dom0's Linux, and a Xen host's dump has only the "
-        "hypervisor's. '-x vmlinux' works; '-i' does not on such a dump (makedumpfile asks that "
-        "file for the hypervisor's symbols, too, and cannot read it twice).",
+        "hypervisor's. '-x vmlinux' works; '-i' does not on such a dump (makedumpfile looks "
+        "for the hypervisor's symbols in that file, too, and cannot read it twice).",
         ("needs-vmlinux",),
     ),
     ErrorText(
@@ -242,14 +249,14 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         MAKEDUMPFILE,
         ("Please use the --xen_phys_start option", "Can't get Xen physical start address"),
-        "The note of this dump records no xen_phys_start (Xen 3.2, RHEL 5.2).",
+        "The XEN_ELFNOTE_CRASH_INFO note records no xen_phys_start (Xen 3.2, RHEL 5.2).",
         ("address-not-recorded", "address-wrong"),
     ),
     ErrorText(
         MAKEDUMPFILE,
         ("Can't convert a virtual address(",),
-        "makedumpfile walked page tables that are not where it looked: the note's address is zero "
-        "or wrong, or the page is not in the file.",
+        "makedumpfile walked page tables that are not where it looked: the address in the note is "
+        "zero or wrong, or the page is not in the file.",
         ("address-not-recorded", "address-wrong", "cut-short", "filtered"),
     ),
     ErrorText(
@@ -261,19 +268,20 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         MAKEDUMPFILE,
         ("Can't get pml4",),
-        "-i was given a file without the hypervisor's symbols; with them, too, it does not work.",
+        "-i was given a file without the hypervisor's symbols; it does not work with them either.",
         ("needs-vmlinux",),
     ),
     ErrorText(
         MAKEDUMPFILE,
         ("not Xen's memory core image",),
-        "-X was given, but the dump carries no CRASH_INFO note.",
+        "-X was given, but the dump has no XEN_ELFNOTE_CRASH_INFO note.",
         ("no-crash-info", "not-a-host"),
     ),
     ErrorText(
         MAKEDUMPFILE,
         ("Can't get the symbol of xenheap_phys_end",),
-        "A fault of some makedumpfile before 1.7.2 on every Xen dump (fixed by commit a213694).",
+        "A bug in makedumpfile before 1.7.2 on every Xen dump (makedumpfile commit a213694 "
+        "fixed it).",
         ("makedumpfile-release",),
     ),
     ErrorText(

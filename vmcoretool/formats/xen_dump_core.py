@@ -47,7 +47,7 @@ INVALID: Final = (1 << 64) - 1
 MAX_SECTIONS: Final = 64
 _CHUNK: Final = 4096
 _PLACE_BITS: Final = 22
-_MAX_UNSORTED: Final = 1 << _PLACE_BITS
+MAX_UNSORTED: Final = 1 << _PLACE_BITS
 _SHDR: Final = {2: (64, "IIQQQQIIQQ"), 1: (40, "IIIIIIIIII")}
 _NAMES_LIMIT: Final = 4096
 
@@ -200,7 +200,7 @@ class _DomainPages:
             findings.append(finding("truncated", "the file ends inside its index of frames"))
         self.count, ascending = self._survey(count)
         if not ascending:
-            if self.count > _MAX_UNSORTED:
+            if self.count > MAX_UNSORTED:
                 raise UnsupportedFormatError(f"an index of {self.count} frames in no order")
             self._sorted = self._sort()
         there = max(source.size - pages_at, 0) // PAGE_SIZE
@@ -230,7 +230,7 @@ class _DomainPages:
             for number, frame in enumerate(self._chunk(at)[: self.count - at])
         )
         frames = array("Q", (one >> _PLACE_BITS for one in packed))
-        return frames, array("I", (one & _MAX_UNSORTED - 1 for one in packed))
+        return frames, array("I", (one & MAX_UNSORTED - 1 for one in packed))
 
     def _chunk(self, at: int) -> list[int]:
         held = self._held  # read once: another thread may replace it
