@@ -24,7 +24,8 @@ from tests.lab import packages
 from tests.support import ROOT, SAMPLES, tool
 from tests.test_lab import mirror_answers
 from vmcoretool import inspect_vmcore, open_vmcore, write_report
-from vmcoretool.hooks import install, runner, selftest, systems
+from vmcoretool.cli.main import run as run_command_line
+from vmcoretool.hooks import install, runner, selftest, systems, trust
 
 HOOK = ROOT / "vmcoretool/hooks/capture.sh"
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
@@ -522,11 +523,7 @@ def test_install_is_idempotent_and_uninstall_restores(tmp_path: Path, system: st
     assert tree(tmp_path) == installed
     assert tool("hook", "status", *words).returncode == 0
     assert tool("hook", "uninstall", *words).returncode == 0
-    after = tree(tmp_path)
-    # a last line without its newline has one now
-    assert {name: (mode, text.strip()) for name, (mode, text) in after.items()} == {
-        name: (mode, text.strip()) for name, (mode, text) in before.items()
-    }
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -657,6 +654,172 @@ def test_older_files_of_ours_are_brought_up_to_date(tmp_path: Path) -> None:
     assert hook.read_text() == HOOK.read_text()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"a", b"\xff\xfe\n", b"a\n\n"])
+def test_configuration_is_given_back_byte_for_byte(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    plan = systems.plan_of("rhel")
+    install.install(install.look(plan, str(tmp_path)))
+    install.install(install.look(plan, str(tmp_path)))
+    assert path.read_bytes().startswith(content or b"")
+    assert path.read_bytes().endswith(b"end\n")
+    written = path.read_bytes()
+    path.write_bytes(written + b"added since\n")
+    install.uninstall(install.look(plan, str(tmp_path)))
+    own = content + b"\n" if content and not content.endswith(b"\n") else content or b""
+    assert path.read_bytes() == own + b"added since\n"
+    path.write_bytes(written.replace(b"bins ", b"bins  "))  # the lines of another version
+    install.install(install.look(plan, str(tmp_path)))
+    assert path.read_bytes() == written
+    install.uninstall(install.look(plan, str(tmp_path)))
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"# x\n" * (1 << 18) + b"path /data\n", b"larger than 1 MiB"),
+        (b"path /data\r\nxfs /dev/sda1\r\n", b"CR LF"),
+        (b"path /data\r", b"CR LF"),
+    ],
+)
+def test_configuration_that_is_not_edited(tmp_path: Path, content: bytes, why: bytes) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    words = ("--system", "rhel", "--root", str(tmp_path))
+    done = tool("hook", "install", *words)
+    assert done.returncode == 1
+    assert why in done.stdout
+    assert path.read_bytes() == content
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("target", ["{}/elsewhere", "../../elsewhere"])
+def test_links_out_of_the_root_are_not_followed(tmp_path: Path, target: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (root / "etc").mkdir(parents=True)
+    elsewhere.mkdir()
+    (root / "etc/systemd").symlink_to(target.format(tmp_path))
+    done = tool("hook", "install", "--system", "debian", "--root", str(root))
+    assert done.returncode == 1
+    assert b"leads out of" in done.stdout
+    assert list(elsewhere.iterdir()) == []
+    (root / "etc/systemd").unlink()
+    (root / "lib").mkdir()
+    (root / "etc/systemd").symlink_to("../lib")
+    assert tool("hook", "install", "--system", "debian", "--root", str(root)).returncode == 0
+    assert (root / "lib/system/vmcoretool-report.service").is_file()
+
+
+def test_configuration_keeps_its_selinux_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_text("path /var/crash\n")
+    labels = {path.stat().st_ino: b"system_u:object_r:kdump_etc_t:s0\0"}
+    monkeypatch.setattr(os, "getxattr", lambda place, _, **__: labels[Path(place).stat().st_ino])
+    monkeypatch.setattr(
+        os, "setxattr", lambda place, _, label: labels.update({os.fstat(place).st_ino: label})
+    )
+    old = path.stat().st_ino
+    install.install(install.look(systems.plan_of("rhel"), str(tmp_path)))
+    assert labels[path.stat().st_ino] == labels[old]
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ("ID=fedora\n", b"rhel"),
+        ('NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n', b"rhel"),
+        ('ID="xenenterprise"\nID_LIKE="centos rhel fedora"\n', b"xcp-ng"),
+        ("ID=linuxmint\nID_LIKE='ubuntu debian'\n", b"debian"),
+        ('ID="sle-micro"\nID_LIKE="suse"\n', b"suse"),
+    ],
+)
+def test_system_is_known_by_its_os_release(tmp_path: Path, text: str, system: bytes) -> None:
+    place = tmp_path / "usr/lib/os-release"
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").symlink_to("../usr/lib/os-release")
+    done = tool("hook", "install", "--dry-run", "--root", str(tmp_path))
+    assert done.stdout.startswith(b"system: " + system)
+    name = text.partition("ID=")[2].partition("\n")[0].strip('"')
+    if name in ("fedora", "rocky"):
+        named = tool("hook", "install", "--dry-run", "--root", str(tmp_path), "--system", name)
+        assert done.stdout.partition(b"\n")[2] == named.stdout
+    place.write_text("ID=plan9\n")
+    unknown = tool("hook", "install", "--root", str(tmp_path))
+    assert unknown.returncode == 2
+    assert b"rhel, suse, debian, xcp-ng" in unknown.stderr
+    assert not (tmp_path / "etc/systemd").exists()
+
+
+def test_program_that_the_unit_runs_is_chosen_and_kept(tmp_path: Path) -> None:
+    words = ("--system", "debian", "--root", str(tmp_path))
+    program = "/opt/50% of it/vmcoretool"
+    assert tool("hook", "install", *words, "--exec", program).returncode == 0
+    text = (tmp_path / systems.UNIT.lstrip("/")).read_text()
+    assert 'ExecStart="/opt/50%% of it/vmcoretool" hook run /var/crash\n' in text
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "install", *words).returncode == 0
+    assert (tmp_path / systems.UNIT.lstrip("/")).read_text() == text
+    assert tool("hook", "install", *words, "--exec", "bin/vmcoretool").returncode == 2
+
+
+def test_what_others_can_change_is_not_run_as_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    program = tmp_path / "bin/vmcoretool"
+    program.parent.mkdir()
+    program.write_text("#!/usr/bin/env python3\n")
+    assert trust.not_roots_alone(str(program)) is None
+    program.parent.chmod(0o777)
+    assert trust.not_roots_alone(str(program)) == (
+        str(program.parent),
+        "may be written to by everybody",
+    )
+    program.parent.chmod(0o755)
+    (tmp_path / "python").touch()
+    os.chown(tmp_path / "python", 1000, 1000)
+    (tmp_path / "link").symlink_to("python")
+    program.write_text(f"#!{tmp_path}/link\n")
+    assert trust.not_roots_alone(str(program)) == (str(tmp_path / "python"), "belongs to user 1000")
+    monkeypatch.setattr("vmcoretool.hooks.install.install", lambda steps: steps)
+    monkeypatch.setattr("vmcoretool.hooks.install.look", lambda *_: ())
+    words = ["hook", "install", "--system", "debian", "--exec", str(program)]
+    assert run_command_line(words) == 1
+    assert "belongs to user 1000, and the unit would run it as root" in capsys.readouterr().err
+    assert run_command_line([*words, "--allow-writable"]) == 0
+    assert run_command_line([*words, "--dry-run"]) == 0
+    # this very package: its own files and all that python imports from
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "bin")])
+    program.parent.chmod(0o775)
+    os.chown(program.parent, 0, 1000)
+    found = trust.not_roots_alone(None)
+    assert found is not None
+
+
+def test_writing_without_root_is_refused_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    words = ["--system", "debian", "--root", str(tmp_path)]
+    assert run_command_line(["hook", "install", *words]) == 5
+    said = capsys.readouterr().err
+    assert said.endswith("vmcoretool-report.service: Permission denied; writing there needs root\n")
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 @pytest.mark.parametrize("directory", ["/var/crash", "/srv/100% of it/crash"])
 def test_unit_is_valid(tmp_path: Path, directory: str) -> None:
@@ -666,6 +829,14 @@ def test_unit_is_valid(tmp_path: Path, directory: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "vmcoretool" not in done.stderr
+    words = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
+    if "--offline" in tool_help(words[0]):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def tool_help(name: str) -> str:
+    return subprocess.run([name, "--help"], capture_output=True, text=True, check=False).stdout
 
 
 def test_selftest() -> None:
