@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from tests.test_lab import mirror_answers
 from vmcoretool import inspect_vmcore, open_vmcore, write_report
 from vmcoretool.cli.main import run as run_command_line
 from vmcoretool.hooks import install, runner, selftest, systems, trust
+from vmcoretool.hooks.report import is_done
 
 HOOK = ROOT / "vmcoretool/hooks/capture.sh"
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
@@ -325,7 +327,7 @@ def test_two_at_once(tmp_path: Path) -> None:
 
 def crash_folder(place: Path, name: str = "2026-11-25-03-00", dump: str = "vmcore") -> Path:
     folder = place / name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(SAMPLE, folder / dump)
     return folder
 
@@ -336,6 +338,7 @@ LAYOUTS = [
     ("202611250300", "vmcore.202611250300"),
     ("20261125-030000-UTC", "coredump.bin"),
     ("20261125-030000-UTC", CAPTURED),
+    (".", "vmcore"),
 ]
 
 
@@ -388,6 +391,7 @@ def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
     (folder / "vmcore").write_bytes(b"junk\n")
     done = tool("hook", "run", str(tmp_path))
     assert (done.returncode, done.stdout) == (0, b"")
+    assert b"not inspected: /" in done.stderr
     assert b"not a dump" in done.stderr
     facts = json.loads((folder / "vmcoretool.json").read_text())
     assert "not a dump" in facts["error"]
@@ -411,6 +415,133 @@ def test_nothing_planted_in_the_current_folder_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "RAN").exists(), done.stderr
     assert b"verified" in done.stdout
     assert (folder / "vmcoretool.json").exists()
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "lz4", "zst"])
+@pytest.mark.parametrize("name", ["vmcore", "vmcore.flat", "coredump.bin", "dump.202611250300"])
+def test_compressed_dumps_are_found(tmp_path: Path, name: str, ending: str) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / f"{name}.{ending}").write_bytes(b"x")
+    ((_, dump, _),) = runner.find_dumps(str(tmp_path))
+    assert dump == str(place / f"{name}.{ending}")
+
+
+def test_gzipped_vmcore_is_inspected(tmp_path: Path) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / "vmcore.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
+    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+
+
+@pytest.mark.parametrize("name", ["vmcore-incomplete", "dump-incomplete"])
+def test_what_was_never_finished_is_reported_once(tmp_path: Path, name: str) -> None:
+    place = crash_folder(tmp_path, dump=name)
+    (done,) = runner.run(str(tmp_path))
+    assert "no dump in this folder" in done.line  # written since boot: not finished yet
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    os.utime(place / name, (booted - 60, booted - 60))
+    (done,) = runner.run(str(tmp_path))
+    assert done.right
+    assert done.line.endswith("cut short: its name says that it was never finished")
+    assert f"{name} is cut short" in (place / "vmcoretool.txt").read_text()
+    assert list(runner.run(str(tmp_path))) == []
+    shutil.copy(SAMPLE, place / "vmcore")  # the whole dump is better
+    (done,) = runner.run(str(tmp_path))
+    assert "cut short" not in done.line
+
+
+def test_nothing_found_is_said(tmp_path: Path) -> None:
+    crash_folder(tmp_path / "node1/var/crash")
+    done = tool("hook", "run", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"no dump in this folder, nor in the folders in it" in done.stderr
+
+
+# the child fails as a system does: by its own error, out of memory, killed, hung
+TRANSIENT = [
+    ("raise OSError(116, 'Stale file handle', path)", "Stale file handle"),
+    ("raise OSError(5, 'Input/output error')", "Input/output error"),
+    ("raise MemoryError", "MemoryError"),
+    ("__import__('os').kill(__import__('os').getpid(), 9)", "killed by signal 9"),
+    ("__import__('time').sleep(60)", "no answer within"),
+]
+
+
+@pytest.mark.parametrize(("fails", "why"), TRANSIENT)
+def test_what_may_pass_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, why: str
+) -> None:
+    place = crash_folder(tmp_path)
+    program = (
+        "import vmcoretool.hooks.report as report, sys\n"
+        f"def write_report(path): {fails}\n"
+        "report.write_report = write_report\n"
+        "from vmcoretool.cli.main import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        (done,) = runner.run(str(tmp_path), runner.Limits(seconds=5))
+    assert why in done.line
+    assert done.line.endswith("tried again at the next run")
+    assert [path.name for path in place.iterdir()] == ["vmcore"]
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+
+
+def test_report_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path)
+    write_report(place / "vmcore")
+    assert is_done(str(place / "vmcore"))
+    report = place / "vmcoretool.json"
+    report.write_text(report.read_text().replace('"tool": "vmcoretool ', '"tool": "vmcoretool 0.'))
+    assert not is_done(str(place / "vmcore"))
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+    assert list(runner.run(str(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b'{"report": ' * 200_000,
+        b'{"report": {' * 200_000,
+        b'{"report": {"tool": ' + b"[" * 7000,
+        b"",
+        b"\xff",
+    ],
+)
+def test_odd_report_is_no_report(tmp_path: Path, content: bytes) -> None:
+    place = crash_folder(tmp_path)
+    (place / "vmcoretool.json").write_bytes(content)
+    assert not is_done(str(place / "vmcore"))
+    (place / "vmcoretool.json").unlink()
+    os.mkfifo(place / "vmcoretool.json")
+    assert not is_done(str(place / "vmcore"))
+    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+    assert is_done(str(place / "vmcore"))
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 12345)])
+def test_folders_that_others_can_exchange_are_not_touched(
+    tmp_path: Path, mode: int, group: int
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    place = crash_folder(tmp_path / "crash")
+    os.chown(tmp_path / "crash", 0, group)
+    (tmp_path / "crash").chmod(mode)
+    done = tool("hook", "run", str(tmp_path / "crash"))
+    assert done.returncode == 0
+    assert b"the folder is not root's alone: nothing in it is touched" in done.stderr
+    assert not (place / "vmcoretool.json").exists()
+    (tmp_path / "crash").chmod(mode | stat.S_ISVTX)
+    assert b"verified" in tool("hook", "run", str(tmp_path / "crash")).stdout
+    os.chown(place, 0, 12345)
+    place.chmod(0o775)
+    done = tool("hook", "run", str(tmp_path / "crash"))
+    assert b"skipped: the folder is not root's alone" in done.stderr
 
 
 def test_directory_full_of_junk(tmp_path: Path) -> None:

@@ -173,11 +173,17 @@ def run_command(directory: str) -> int:
 @click.argument("memory", type=int)
 def report_command(path: str, cpu_seconds: int, memory: int) -> int:
     """One dump, in a process that limits itself; run by ``hook run``."""
-    from vmcoretool.hooks.report import write_report  # noqa: PLC0415 - as above
-    from vmcoretool.hooks.runner import limit_this_process  # noqa: PLC0415 - as above
+    from vmcoretool.errors import VmcoreError  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.report import write_failure, write_report  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.runner import UNREADABLE, limit_this_process  # noqa: PLC0415 - as above
 
     limit_this_process(cpu_seconds, memory)
-    emit(write_report(path).summary)
+    try:
+        emit(write_report(path).summary)
+    except VmcoreError as error:
+        write_failure(path, str(error))
+        complain(printable(str(error)))
+        return UNREADABLE
     return 0
 
 
