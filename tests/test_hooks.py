@@ -10,11 +10,13 @@ import shlex
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import zipapp
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,28 @@ def test_rhel_failed_dump_leaves_no_folder_and_old_ones_are_not_touched(tmp_path
     assert list(old.iterdir()) == []
     (own,) = (tmp_path / "var/crash").glob("vmcoretool-*")
     assert verdict(own / CAPTURED) == ("verified", 0x27800000)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("hours", [0, 3, -3])
+@pytest.mark.parametrize("noted", [True, False])
+def test_rhel_older_crash_is_left_alone_whatever_the_clock(
+    tmp_path: Path, shell: list[str], hours: int, *, noted: bool
+) -> None:
+    old, new = tmp_path / "var/crash/old", tmp_path / "var/crash/new"
+    old.mkdir(parents=True)
+    (old / "vmcore").touch()
+    if noted:
+        (old / CAPTURED).write_bytes(b"mine")
+    new.mkdir()
+    then = time.time() + 3600 * hours
+    os.utime(old, (then, then + 1))
+    variables = {"VMCORETOOL_CONF": "/nonexistent", "VMCORETOOL_MOUNTS": str(tmp_path)}
+    capture("0", shell=shell, variables=variables)
+    if noted:
+        assert (old / CAPTURED).read_bytes() == b"mine"
+    if noted or hours > 0:
+        assert verdict(new / CAPTURED)[0] == "verified"
 
 
 def test_suse_evaluates_the_script_in_its_own_bash(tmp_path: Path) -> None:
@@ -289,6 +313,93 @@ def test_hung_storage_ends_in_time(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10
     assert "ended after 1 s" in said
     assert not (tmp_path / CAPTURED).exists()
+
+
+def commands_with(word: str) -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append((path.parent / "cmdline").read_bytes())
+    return found
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_what_hangs_is_ended_too(tmp_path: Path, shell: list[str], *, sleeps: bool) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("dd", "od", "mv", "rm", "mkdir", *(["sleep"] if sleeps else [])):
+        (tools / name).symlink_to(shutil.which(name) or "/bin/false")
+    hung = tmp_path / "vmcore"
+    os.mkfifo(hung)
+    mark = f"HANGS={tmp_path}"
+    variables = {"PATH": str(tools), "VMCORETOOL_SECONDS": "1", "HANGS": str(tmp_path)}
+    program = [shutil.which(shell[0]) or "sh", *shell[1:]]
+    started = time.monotonic()
+    said = capture(tmp_path, hung, shell=program, variables=variables)
+    assert time.monotonic() - started < 10
+    assert "ended after 1 s" in said
+    time.sleep(0.3)
+    assert commands_with(mark) == []
+    assert partial_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_planted_links_are_not_followed(tmp_path: Path, shell: list[str]) -> None:
+    place, victim, elsewhere = tmp_path / "d", tmp_path / "victim", tmp_path / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    victim.write_bytes(b"mine")
+    (place / CAPTURED).symlink_to(elsewhere)
+    script = (
+        'for end in "" .0 .1; do ln -s "$1" "$2/.$3.$$$end"; done\n'
+        f'exec {" ".join(shell)} "$4" "$2"'
+    )
+    words = ["sh", "-c", script, "sh", str(victim), str(place), CAPTURED, str(HOOK)]
+    environment = {**os.environ, "VMCORE": str(SAMPLE)}
+    subprocess.run(words, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert victim.read_bytes() == b"mine"
+    assert list(elsewhere.iterdir()) == []
+    assert verdict(place / CAPTURED)[0] == "verified"
+    assert len(partial_files(place)) == 3
+
+
+def test_vmcoreinfo_of_any_size_names_the_table(tmp_path: Path) -> None:
+    data = bytearray(SAMPLE.read_bytes())
+    at = data.index(b"VMCOREINFO_XEN\0") - 12
+    (size,) = struct.unpack_from("<I", data, at + 4)
+    # what it ends with becomes a note without name and text
+    struct.pack_into("<I", data, at + 4, size - 12)
+    assert not any(data[at + 28 + size - 12 : at + 28 + size])
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(data)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    capture(tmp_path / "a")
+    capture(tmp_path / "b", dump)
+    pages = [(tmp_path / name / CAPTURED).read_bytes()[8192:] for name in "ab"]
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("shift", [4, 8, 1024, 4092])
+def test_notes_at_any_place(tmp_path: Path, shift: int) -> None:
+    data = SAMPLE.read_bytes()
+    (table,) = struct.unpack_from("<Q", data, 32)
+    (count,) = struct.unpack_from("<H", data, 56)
+    places = [table + 56 * row for row in range(count)]
+    (note,) = (at for at in places if struct.unpack_from("<I", data, at)[0] == 4)
+    offset, size = (struct.unpack_from("<Q", data, note + part)[0] for part in (8, 32))
+    end = -(-len(data) // 4096) * 4096 + shift
+    moved = bytearray(data.ljust(end, b"\0") + data[offset : offset + size])
+    struct.pack_into("<Q", moved, note + 8, end)
+    moved[offset : offset + size] = bytes(size)
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(moved)
+    capture(tmp_path, dump)
+    with open_vmcore(dump) as whole, open_vmcore(tmp_path / CAPTURED) as small:
+        assert [each.desc for each in small.notes] == [each.desc for each in whole.notes]
+    assert verdict(tmp_path / CAPTURED) == verdict(SAMPLE)
 
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 100, b"\x7fELF", SAMPLE.read_bytes()[:70]])
