@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import shlex
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import zipapp
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,9 @@ from tests.lab import packages
 from tests.support import ROOT, SAMPLES, tool
 from tests.test_lab import mirror_answers
 from vmcoretool import inspect_vmcore, open_vmcore, write_report
-from vmcoretool.hooks import install, runner, selftest, systems
+from vmcoretool.cli.main import run as run_command_line
+from vmcoretool.hooks import install, runner, selftest, systems, trust
+from vmcoretool.hooks.report import is_done
 
 HOOK = ROOT / "vmcoretool/hooks/capture.sh"
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
@@ -143,6 +148,28 @@ def test_rhel_failed_dump_leaves_no_folder_and_old_ones_are_not_touched(tmp_path
     assert list(old.iterdir()) == []
     (own,) = (tmp_path / "var/crash").glob("vmcoretool-*")
     assert verdict(own / CAPTURED) == ("verified", 0x27800000)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("hours", [0, 3, -3])
+@pytest.mark.parametrize("noted", [True, False])
+def test_rhel_older_crash_is_left_alone_whatever_the_clock(
+    tmp_path: Path, shell: list[str], hours: int, *, noted: bool
+) -> None:
+    old, new = tmp_path / "var/crash/old", tmp_path / "var/crash/new"
+    old.mkdir(parents=True)
+    (old / "vmcore").touch()
+    if noted:
+        (old / CAPTURED).write_bytes(b"mine")
+    new.mkdir()
+    then = time.time() + 3600 * hours
+    os.utime(old, (then, then + 1))
+    variables = {"VMCORETOOL_CONF": "/nonexistent", "VMCORETOOL_MOUNTS": str(tmp_path)}
+    capture("0", shell=shell, variables=variables)
+    if noted:
+        assert (old / CAPTURED).read_bytes() == b"mine"
+    if noted or hours > 0:
+        assert verdict(new / CAPTURED)[0] == "verified"
 
 
 def test_suse_evaluates_the_script_in_its_own_bash(tmp_path: Path) -> None:
@@ -288,6 +315,93 @@ def test_hung_storage_ends_in_time(tmp_path: Path) -> None:
     assert not (tmp_path / CAPTURED).exists()
 
 
+def commands_with(word: str) -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append((path.parent / "cmdline").read_bytes())
+    return found
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_what_hangs_is_ended_too(tmp_path: Path, shell: list[str], *, sleeps: bool) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("dd", "od", "mv", "rm", "mkdir", *(["sleep"] if sleeps else [])):
+        (tools / name).symlink_to(shutil.which(name) or "/bin/false")
+    hung = tmp_path / "vmcore"
+    os.mkfifo(hung)
+    mark = f"HANGS={tmp_path}"
+    variables = {"PATH": str(tools), "VMCORETOOL_SECONDS": "1", "HANGS": str(tmp_path)}
+    program = [shutil.which(shell[0]) or "sh", *shell[1:]]
+    started = time.monotonic()
+    said = capture(tmp_path, hung, shell=program, variables=variables)
+    assert time.monotonic() - started < 10
+    assert "ended after 1 s" in said
+    time.sleep(0.3)
+    assert commands_with(mark) == []
+    assert partial_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_planted_links_are_not_followed(tmp_path: Path, shell: list[str]) -> None:
+    place, victim, elsewhere = tmp_path / "d", tmp_path / "victim", tmp_path / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    victim.write_bytes(b"mine")
+    (place / CAPTURED).symlink_to(elsewhere)
+    script = (
+        'for end in "" .0 .1; do ln -s "$1" "$2/.$3.$$$end"; done\n'
+        f'exec {" ".join(shell)} "$4" "$2"'
+    )
+    words = ["sh", "-c", script, "sh", str(victim), str(place), CAPTURED, str(HOOK)]
+    environment = {**os.environ, "VMCORE": str(SAMPLE)}
+    subprocess.run(words, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert victim.read_bytes() == b"mine"
+    assert list(elsewhere.iterdir()) == []
+    assert verdict(place / CAPTURED)[0] == "verified"
+    assert len(partial_files(place)) == 3
+
+
+def test_vmcoreinfo_of_any_size_names_the_table(tmp_path: Path) -> None:
+    data = bytearray(SAMPLE.read_bytes())
+    at = data.index(b"VMCOREINFO_XEN\0") - 12
+    (size,) = struct.unpack_from("<I", data, at + 4)
+    # what it ends with becomes a note without name and text
+    struct.pack_into("<I", data, at + 4, size - 12)
+    assert not any(data[at + 28 + size - 12 : at + 28 + size])
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(data)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    capture(tmp_path / "a")
+    capture(tmp_path / "b", dump)
+    pages = [(tmp_path / name / CAPTURED).read_bytes()[8192:] for name in "ab"]
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("shift", [4, 8, 1024, 4092])
+def test_notes_at_any_place(tmp_path: Path, shift: int) -> None:
+    data = SAMPLE.read_bytes()
+    (table,) = struct.unpack_from("<Q", data, 32)
+    (count,) = struct.unpack_from("<H", data, 56)
+    places = [table + 56 * row for row in range(count)]
+    (note,) = (at for at in places if struct.unpack_from("<I", data, at)[0] == 4)
+    offset, size = (struct.unpack_from("<Q", data, note + part)[0] for part in (8, 32))
+    end = -(-len(data) // 4096) * 4096 + shift
+    moved = bytearray(data.ljust(end, b"\0") + data[offset : offset + size])
+    struct.pack_into("<Q", moved, note + 8, end)
+    moved[offset : offset + size] = bytes(size)
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(moved)
+    capture(tmp_path, dump)
+    with open_vmcore(dump) as whole, open_vmcore(tmp_path / CAPTURED) as small:
+        assert [each.desc for each in small.notes] == [each.desc for each in whole.notes]
+    assert verdict(tmp_path / CAPTURED) == verdict(SAMPLE)
+
+
 @pytest.mark.parametrize("content", [b"", b"junk" * 100, b"\x7fELF", SAMPLE.read_bytes()[:70]])
 def test_garbage_dump(tmp_path: Path, content: bytes) -> None:
     dump = tmp_path / "vmcore"
@@ -324,7 +438,7 @@ def test_two_at_once(tmp_path: Path) -> None:
 
 def crash_folder(place: Path, name: str = "2026-11-25-03-00", dump: str = "vmcore") -> Path:
     folder = place / name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(SAMPLE, folder / dump)
     return folder
 
@@ -335,6 +449,7 @@ LAYOUTS = [
     ("202611250300", "vmcore.202611250300"),
     ("20261125-030000-UTC", "coredump.bin"),
     ("20261125-030000-UTC", CAPTURED),
+    (".", "vmcore"),
 ]
 
 
@@ -387,6 +502,7 @@ def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
     (folder / "vmcore").write_bytes(b"junk\n")
     done = tool("hook", "run", str(tmp_path))
     assert (done.returncode, done.stdout) == (0, b"")
+    assert b"not inspected: /" in done.stderr
     assert b"not a dump" in done.stderr
     facts = json.loads((folder / "vmcoretool.json").read_text())
     assert "not a dump" in facts["error"]
@@ -410,6 +526,133 @@ def test_nothing_planted_in_the_current_folder_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "RAN").exists(), done.stderr
     assert b"verified" in done.stdout
     assert (folder / "vmcoretool.json").exists()
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "lz4", "zst"])
+@pytest.mark.parametrize("name", ["vmcore", "vmcore.flat", "coredump.bin", "dump.202611250300"])
+def test_compressed_dumps_are_found(tmp_path: Path, name: str, ending: str) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / f"{name}.{ending}").write_bytes(b"x")
+    ((_, dump, _),) = runner.find_dumps(str(tmp_path))
+    assert dump == str(place / f"{name}.{ending}")
+
+
+def test_gzipped_vmcore_is_inspected(tmp_path: Path) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / "vmcore.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
+    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+
+
+@pytest.mark.parametrize("name", ["vmcore-incomplete", "dump-incomplete"])
+def test_what_was_never_finished_is_reported_once(tmp_path: Path, name: str) -> None:
+    place = crash_folder(tmp_path, dump=name)
+    (done,) = runner.run(str(tmp_path))
+    assert "no dump in this folder" in done.line  # written since boot: not finished yet
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    os.utime(place / name, (booted - 60, booted - 60))
+    (done,) = runner.run(str(tmp_path))
+    assert done.right
+    assert done.line.endswith("cut short: its name says that it was never finished")
+    assert f"{name} is cut short" in (place / "vmcoretool.txt").read_text()
+    assert list(runner.run(str(tmp_path))) == []
+    shutil.copy(SAMPLE, place / "vmcore")  # the whole dump is better
+    (done,) = runner.run(str(tmp_path))
+    assert "cut short" not in done.line
+
+
+def test_nothing_found_is_said(tmp_path: Path) -> None:
+    crash_folder(tmp_path / "node1/var/crash")
+    done = tool("hook", "run", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"no dump in this folder, nor in the folders in it" in done.stderr
+
+
+# the child fails as a system does: by its own error, out of memory, killed, hung
+TRANSIENT = [
+    ("raise OSError(116, 'Stale file handle', path)", "Stale file handle"),
+    ("raise OSError(5, 'Input/output error')", "Input/output error"),
+    ("raise MemoryError", "MemoryError"),
+    ("__import__('os').kill(__import__('os').getpid(), 9)", "killed by signal 9"),
+    ("__import__('time').sleep(60)", "no answer within"),
+]
+
+
+@pytest.mark.parametrize(("fails", "why"), TRANSIENT)
+def test_what_may_pass_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, why: str
+) -> None:
+    place = crash_folder(tmp_path)
+    program = (
+        "import vmcoretool.hooks.report as report, sys\n"
+        f"def write_report(path): {fails}\n"
+        "report.write_report = write_report\n"
+        "from vmcoretool.cli.main import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        (done,) = runner.run(str(tmp_path), runner.Limits(seconds=5))
+    assert why in done.line
+    assert done.line.endswith("tried again at the next run")
+    assert [path.name for path in place.iterdir()] == ["vmcore"]
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+
+
+def test_report_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path)
+    write_report(place / "vmcore")
+    assert is_done(str(place / "vmcore"))
+    report = place / "vmcoretool.json"
+    report.write_text(report.read_text().replace('"tool": "vmcoretool ', '"tool": "vmcoretool 0.'))
+    assert not is_done(str(place / "vmcore"))
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+    assert list(runner.run(str(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b'{"report": ' * 200_000,
+        b'{"report": {' * 200_000,
+        b'{"report": {"tool": ' + b"[" * 7000,
+        b"",
+        b"\xff",
+    ],
+)
+def test_odd_report_is_no_report(tmp_path: Path, content: bytes) -> None:
+    place = crash_folder(tmp_path)
+    (place / "vmcoretool.json").write_bytes(content)
+    assert not is_done(str(place / "vmcore"))
+    (place / "vmcoretool.json").unlink()
+    os.mkfifo(place / "vmcoretool.json")
+    assert not is_done(str(place / "vmcore"))
+    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+    assert is_done(str(place / "vmcore"))
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 12345)])
+def test_folders_that_others_can_exchange_are_not_touched(
+    tmp_path: Path, mode: int, group: int
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    place = crash_folder(tmp_path / "crash")
+    os.chown(tmp_path / "crash", 0, group)
+    (tmp_path / "crash").chmod(mode)
+    done = tool("hook", "run", str(tmp_path / "crash"))
+    assert done.returncode == 0
+    assert b"the folder is not root's alone: nothing in it is touched" in done.stderr
+    assert not (place / "vmcoretool.json").exists()
+    (tmp_path / "crash").chmod(mode | stat.S_ISVTX)
+    assert b"verified" in tool("hook", "run", str(tmp_path / "crash")).stdout
+    os.chown(place, 0, 12345)
+    place.chmod(0o775)
+    done = tool("hook", "run", str(tmp_path / "crash"))
+    assert b"skipped: the folder is not root's alone" in done.stderr
 
 
 def test_directory_full_of_junk(tmp_path: Path) -> None:
@@ -526,11 +769,7 @@ def test_install_is_idempotent_and_uninstall_restores(tmp_path: Path, system: st
     assert tree(tmp_path) == installed
     assert tool("hook", "status", *words).returncode == 0
     assert tool("hook", "uninstall", *words).returncode == 0
-    after = tree(tmp_path)
-    # a last line without its newline has one now
-    assert {name: (mode, text.strip()) for name, (mode, text) in after.items()} == {
-        name: (mode, text.strip()) for name, (mode, text) in before.items()
-    }
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -661,6 +900,172 @@ def test_older_files_of_ours_are_brought_up_to_date(tmp_path: Path) -> None:
     assert hook.read_text() == HOOK.read_text()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"a", b"\xff\xfe\n", b"a\n\n"])
+def test_configuration_is_given_back_byte_for_byte(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    plan = systems.plan_of("rhel")
+    install.install(install.look(plan, str(tmp_path)))
+    install.install(install.look(plan, str(tmp_path)))
+    assert path.read_bytes().startswith(content or b"")
+    assert path.read_bytes().endswith(b"end\n")
+    written = path.read_bytes()
+    path.write_bytes(written + b"added since\n")
+    install.uninstall(install.look(plan, str(tmp_path)))
+    own = content + b"\n" if content and not content.endswith(b"\n") else content or b""
+    assert path.read_bytes() == own + b"added since\n"
+    path.write_bytes(written.replace(b"bins ", b"bins  "))  # the lines of another version
+    install.install(install.look(plan, str(tmp_path)))
+    assert path.read_bytes() == written
+    install.uninstall(install.look(plan, str(tmp_path)))
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"# x\n" * (1 << 18) + b"path /data\n", b"larger than 1 MiB"),
+        (b"path /data\r\nxfs /dev/sda1\r\n", b"CR LF"),
+        (b"path /data\r", b"CR LF"),
+    ],
+)
+def test_configuration_that_is_not_edited(tmp_path: Path, content: bytes, why: bytes) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    words = ("--system", "rhel", "--root", str(tmp_path))
+    done = tool("hook", "install", *words)
+    assert done.returncode == 1
+    assert why in done.stdout
+    assert path.read_bytes() == content
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("target", ["{}/elsewhere", "../../elsewhere"])
+def test_links_out_of_the_root_are_not_followed(tmp_path: Path, target: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (root / "etc").mkdir(parents=True)
+    elsewhere.mkdir()
+    (root / "etc/systemd").symlink_to(target.format(tmp_path))
+    done = tool("hook", "install", "--system", "debian", "--root", str(root))
+    assert done.returncode == 1
+    assert b"leads out of" in done.stdout
+    assert list(elsewhere.iterdir()) == []
+    (root / "etc/systemd").unlink()
+    (root / "lib").mkdir()
+    (root / "etc/systemd").symlink_to("../lib")
+    assert tool("hook", "install", "--system", "debian", "--root", str(root)).returncode == 0
+    assert (root / "lib/system/vmcoretool-report.service").is_file()
+
+
+def test_configuration_keeps_its_selinux_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_text("path /var/crash\n")
+    labels = {path.stat().st_ino: b"system_u:object_r:kdump_etc_t:s0\0"}
+    monkeypatch.setattr(os, "getxattr", lambda place, _, **__: labels[Path(place).stat().st_ino])
+    monkeypatch.setattr(
+        os, "setxattr", lambda place, _, label: labels.update({os.fstat(place).st_ino: label})
+    )
+    old = path.stat().st_ino
+    install.install(install.look(systems.plan_of("rhel"), str(tmp_path)))
+    assert labels[path.stat().st_ino] == labels[old]
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ("ID=fedora\n", b"rhel"),
+        ('NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n', b"rhel"),
+        ('ID="xenenterprise"\nID_LIKE="centos rhel fedora"\n', b"xcp-ng"),
+        ("ID=linuxmint\nID_LIKE='ubuntu debian'\n", b"debian"),
+        ('ID="sle-micro"\nID_LIKE="suse"\n', b"suse"),
+    ],
+)
+def test_system_is_known_by_its_os_release(tmp_path: Path, text: str, system: bytes) -> None:
+    place = tmp_path / "usr/lib/os-release"
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").symlink_to("../usr/lib/os-release")
+    done = tool("hook", "install", "--dry-run", "--root", str(tmp_path))
+    assert done.stdout.startswith(b"system: " + system)
+    name = text.partition("ID=")[2].partition("\n")[0].strip('"')
+    if name in ("fedora", "rocky"):
+        named = tool("hook", "install", "--dry-run", "--root", str(tmp_path), "--system", name)
+        assert done.stdout.partition(b"\n")[2] == named.stdout
+    place.write_text("ID=plan9\n")
+    unknown = tool("hook", "install", "--root", str(tmp_path))
+    assert unknown.returncode == 2
+    assert b"rhel, suse, debian, xcp-ng" in unknown.stderr
+    assert not (tmp_path / "etc/systemd").exists()
+
+
+def test_program_that_the_unit_runs_is_chosen_and_kept(tmp_path: Path) -> None:
+    words = ("--system", "debian", "--root", str(tmp_path))
+    program = "/opt/50% of it/vmcoretool"
+    assert tool("hook", "install", *words, "--exec", program).returncode == 0
+    text = (tmp_path / systems.UNIT.lstrip("/")).read_text()
+    assert 'ExecStart="/opt/50%% of it/vmcoretool" hook run /var/crash\n' in text
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "install", *words).returncode == 0
+    assert (tmp_path / systems.UNIT.lstrip("/")).read_text() == text
+    assert tool("hook", "install", *words, "--exec", "bin/vmcoretool").returncode == 2
+
+
+def test_what_others_can_change_is_not_run_as_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    program = tmp_path / "bin/vmcoretool"
+    program.parent.mkdir()
+    program.write_text("#!/usr/bin/env python3\n")
+    assert trust.not_roots_alone(str(program)) is None
+    program.parent.chmod(0o777)
+    assert trust.not_roots_alone(str(program)) == (
+        str(program.parent),
+        "may be written to by everybody",
+    )
+    program.parent.chmod(0o755)
+    (tmp_path / "python").touch()
+    os.chown(tmp_path / "python", 1000, 1000)
+    (tmp_path / "link").symlink_to("python")
+    program.write_text(f"#!{tmp_path}/link\n")
+    assert trust.not_roots_alone(str(program)) == (str(tmp_path / "python"), "belongs to user 1000")
+    monkeypatch.setattr("vmcoretool.hooks.install.install", lambda steps: steps)
+    monkeypatch.setattr("vmcoretool.hooks.install.look", lambda *_: ())
+    words = ["hook", "install", "--system", "debian", "--exec", str(program)]
+    assert run_command_line(words) == 1
+    assert "belongs to user 1000, and the unit would run it as root" in capsys.readouterr().err
+    assert run_command_line([*words, "--allow-writable"]) == 0
+    assert run_command_line([*words, "--dry-run"]) == 0
+    # this very package: its own files and all that python imports from
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "bin")])
+    program.parent.chmod(0o775)
+    os.chown(program.parent, 0, 1000)
+    found = trust.not_roots_alone(None)
+    assert found is not None
+
+
+def test_writing_without_root_is_refused_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    words = ["--system", "debian", "--root", str(tmp_path)]
+    assert run_command_line(["hook", "install", *words]) == 5
+    said = capsys.readouterr().err
+    assert said.endswith("vmcoretool-report.service: Permission denied; writing there needs root\n")
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 @pytest.mark.parametrize("directory", ["/var/crash", "/srv/100% of it/crash"])
 def test_unit_is_valid(tmp_path: Path, directory: str) -> None:
@@ -670,6 +1075,14 @@ def test_unit_is_valid(tmp_path: Path, directory: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "vmcoretool" not in done.stderr
+    words = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
+    if "--offline" in tool_help(words[0]):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def tool_help(name: str) -> str:
+    return subprocess.run([name, "--help"], capture_output=True, text=True, check=False).stdout
 
 
 def test_selftest() -> None:

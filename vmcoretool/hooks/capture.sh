@@ -6,8 +6,8 @@
 # the image, the idle page table with its own, and the pages with Xen's version strings.  Where a
 # page cannot be read, or time or room ends, it holds the notes alone.
 #
-# It is run in a crash kernel's initramfs: it needs a POSIX shell with 64-bit arithmetic, dd and od,
-# from busybox or coreutils.  It never fails: whatever happens, its exit status is 0, the dump is
+# It is run in a crash kernel's initramfs: it needs a POSIX shell with 64-bit arithmetic, dd, od,
+# mkdir, mv and rm, from busybox or coreutils.  It never fails: whatever happens, its exit status is 0, the dump is
 # only read, and the file appears under its name when it is whole or not at all.
 #
 #   vmcoretool-capture DIR      the folder of the dump (SUSE: "$DIR")
@@ -21,9 +21,11 @@ seconds=${VMCORETOOL_SECONDS:-60}
 conf=${VMCORETOOL_CONF:-/etc/kdump.conf}
 mounts=${VMCORETOOL_MOUNTS-}
 name=vmcoretool-notes.elf
+partial=.$name.$$
 max_pages=64
 max_notes=4194304
 max_loads=4096
+max_info=4096
 LC_ALL=C
 export LC_ALL
 umask 077
@@ -44,7 +46,8 @@ words() { # offset size: 32-bit words of the file, little-endian, in hexadecimal
 }
 
 bytes_at() { # offset size, any alignment: like words
-    dd if="$vmcore" bs=4 skip="$(($1 / 4))" count="$(($2 / 4))" 2>/dev/null | od -An -v -tx4
+    dd if="$vmcore" bs=4096 skip="$(($1 / 4096))" count="$((($1 % 4096 + $2 + 4095) / 4096))" \
+        2>/dev/null | od -An -v -tx4 -j "$(($1 % 4096))" -N "$2"
 }
 
 quad() { # low high: sets q
@@ -106,6 +109,8 @@ read_notes() { # sets cr3s, rips, strings, pgd_l4 (0: none)
     while [ "$#" -ge 3 ]; do
         namesz=$(((0x$1 + 3) / 4)) descsz=$(((0x$2 + 3) / 4)) type=$3 size=$((0x$2))
         [ "$#" -ge "$((3 + namesz + descsz))" ] || break
+        owner=''
+        [ "$namesz" -eq 4 ] && owner="$4$5$6$7"
         shift "$((3 + namesz))"
         case $type:$size in
         01000002:32) quad "$5" "$6" && cr3s="$cr3s $q" ;;
@@ -125,14 +130,19 @@ read_notes() { # sets cr3s, rips, strings, pgd_l4 (0: none)
             done
             descsz=$((descsz - 14))
             ;;
-        00000000:4068) find_pgd_l4 "$@" ;;
+        00000000:*)
+            # of "VMCOREINFO_XEN", not of Linux
+            [ "$owner" = 4f434d564e494552585f4f4600004e45 ] && find_pgd_l4 "$descsz" "$@"
+            ;;
         esac
         shift "$descsz"
     done
 }
 
-find_pgd_l4() { # words of a VMCOREINFO_XEN: "SYMBOL(pgd_l4)=" in any alignment, by its characters
-    text='' left=1017
+find_pgd_l4() { # how many, words of a VMCOREINFO_XEN: "SYMBOL(pgd_l4)=" by its characters
+    text='' left=$1
+    shift
+    [ "$left" -le "$max_info" ] || left=$max_info
     while [ "$left" -gt 0 ]; do
         [ "$1" = 00000000 ] && break
         a=${1%??????} b=${1#??} c=${1#????} d=${1#??????}
@@ -306,7 +316,10 @@ write_headers() {
 
 write_pages() {
     # on a page boundary of the file, as in /proc/vmcore
-    dd if=/dev/zero bs=1 count="$((pages_at - 64 - 56 * (kept + 1) - notes_size))" 2>/dev/null
+    gap=$((pages_at - 64 - 56 * (kept + 1) - notes_size))
+    if [ "$gap" -gt 0 ]; then
+        dd if=/dev/zero bs="$gap" count=1 2>/dev/null || return 1
+    fi
     for page in $pages; do
         locate "$page" || return 1
         dd if="$vmcore" bs=4096 skip="$((at / 4096))" count=1 2>/dev/null || return 1
@@ -314,7 +327,19 @@ write_pages() {
 }
 
 write_notes() {
-    dd if="$vmcore" bs=4 skip="$((notes_at / 4))" count="$((notes_size / 4))" 2>/dev/null
+    # in the largest blocks that begin where the notes do, then what is left
+    block=4096
+    while [ "$((notes_at % block))" -ne 0 ]; do
+        block=$((block / 2))
+    done
+    whole=$((notes_size / block))
+    left=$((notes_size % block / 4))
+    if [ "$whole" -gt 0 ]; then
+        dd if="$vmcore" bs="$block" skip="$((notes_at / block))" count="$whole" 2>/dev/null
+    fi
+    if [ "$left" -gt 0 ]; then
+        dd if="$vmcore" bs=4 skip="$((notes_at / 4 + whole * block / 4))" count="$left" 2>/dev/null
+    fi
 }
 
 size_of() { # file: sets size
@@ -329,16 +354,26 @@ size_of() { # file: sets size
 }
 
 store() { # folder: writes what was chosen
-    partial="$1/.$name.$$"
+    # in a folder of its own: a file's name could be a link that somebody put there
+    number=0
+    until mkdir "$1/$partial.$number" 2>/dev/null; do
+        number=$((number + 1))
+        [ "$number" -lt 10 ] || return 1
+    done
+    own="$1/$partial.$number"
     pages_at=$((64 + 56 * (kept + 1) + notes_size))
     [ "$kept" -eq 0 ] || pages_at=$(((pages_at + 4095) & ~4095))
-    { write_headers && write_notes && write_pages; } >"$partial" 2>/dev/null
-    size_of "$partial"
+    { write_headers && write_notes && write_pages; } >"$own/$name" 2>/dev/null
+    size_of "$own/$name"
     wanted=$((pages_at + 4096 * kept))
-    if [ "$size" -ne "$wanted" ] || ! mv -f "$partial" "$1/$name"; then
-        rm -f "$partial"
-        return 1
+    # mv would put it into what a link of that name leads to
+    [ ! -L "$1/$name" ] || rm -f "$1/$name"
+    stored=1
+    if [ "$size" -ne "$wanted" ] || [ -d "$1/$name" ] || ! mv -f "$own/$name" "$1/$name"; then
+        stored=0
     fi
+    rm -rf "$own"
+    [ "$stored" -eq 1 ] || return 1
     say "$1/$name: notes and $kept pages"
 }
 
@@ -367,10 +402,11 @@ mount_points() { # where kdump mounts what it saves to
     done </proc/mounts
 }
 
-is_new() { # folder: was it made since this kernel started?
-    now=$(date +%s 2>/dev/null) && made=$(date -r "$1" +%s 2>/dev/null) || return 1
-    read -r up _ </proc/uptime || return 1
-    [ "$((now - made))" -le "$((${up%%.*} + 5))" ]
+is_new() { # folder: was it made since this kernel started?  A clock that is behind makes old ones
+    # look as if they were made in time to come
+    made=$(date -r "$1" +%s 2>/dev/null) || return 1
+    age=$((now - made))
+    [ "$age" -ge -5 ] && [ "$age" -le "$((${up%%.*} + 5))" ]
 }
 
 newest_folder() { # kdump's post hooks are told nothing: the newest folder, or one of our own
@@ -380,13 +416,17 @@ newest_folder() { # kdump's post hooks are told nothing: the newest folder, or o
             [ "$key" = path ] && path=$value
         done <"$conf"
     fi
-    found='' parent=''
+    found='' parent='' up=''
+    now=$(date +%s 2>/dev/null) || now=''
+    [ ! -r /proc/uptime ] || read -r up _ </proc/uptime
     for mount in $(mount_points); do
         [ -d "$mount$path" ] || continue
         parent=${parent:-$mount$path}
         for folder in "$mount$path"/*/; do
             folder=${folder%/}
-            if [ ! -d "$folder" ] || [ -L "$folder" ]; then
+            # an older crash's folder is not ours to write to, and its notes are not ours to replace
+            if [ -z "$now" ] || [ -z "$up" ] || [ ! -d "$folder" ] || [ -L "$folder" ] ||
+                [ -e "$folder/$name" ] || [ -L "$folder/$name" ] || ! is_new "$folder"; then
                 continue
             fi
             # shellcheck disable=SC3013 # bash, dash and busybox know -nt
@@ -396,10 +436,44 @@ newest_folder() { # kdump's post hooks are told nothing: the newest folder, or o
         done
     done
     folder=$found
-    if [ -z "$found" ] || ! is_new "$found"; then
-        # the dump was not saved at all; an older one's folder is not ours to write to
+    if [ -z "$found" ]; then
+        # the dump was not saved at all
         folder=${parent:+$parent/vmcoretool-$(date +%Y-%m-%d-%H:%M:%S 2>/dev/null || echo $$)}
-        [ -n "$folder" ] && mkdir "$folder" 2>/dev/null
+        # one that is there already may be another crash's
+        [ -z "$folder" ] || mkdir "$folder" 2>/dev/null || folder=''
+    fi
+}
+
+# -- the time limit -----------------------------------------------------------------------------------
+
+end_all() { # pid: ends a process and what it started, and that; a dd may hang in what it reads
+    family=" $1 " grown=1
+    while [ "$grown" -eq 1 ]; do
+        grown=0
+        for stat in /proc/[0-9]*/stat; do
+            pid=${stat#/proc/}
+            pid=${pid%/stat}
+            case $family in *" $pid "*) continue ;; esac
+            read -r line 2>/dev/null <"$stat" || continue
+            # "pid (name) state parent ...", and the name may hold anything
+            line=${line##*) ?}
+            line=${line# }
+            case $family in *" ${line%% *} "*) family="$family$pid " grown=1 ;; esac
+        done
+    done
+    for pid in $family; do
+        kill -9 "$pid" 2>/dev/null
+    done
+}
+
+pause() { # adds what has passed, in fifths of a second, to passed
+    if [ "$sleeps" -eq 1 ]; then
+        sleep 0.2 2>/dev/null || { sleep 1; passed=$((passed + 4)); }
+        passed=$((passed + 1))
+    else
+        # the clock is asked over and over: that costs speed, and no time limit would cost more
+        read -r up _ </proc/uptime
+        passed=$(((${up%%.*} - started) * 5))
     fi
 }
 
@@ -424,18 +498,21 @@ main() {
     # storage may hang: the work is a process of its own, and is left behind when time ends
     work "$folder" &
     child=$!
-    trap 'kill -9 "$child" 2>/dev/null' INT TERM HUP
-    command -v sleep >/dev/null 2>&1 || { wait "$child"; return 0; }
-    passed=0
+    trap 'end_all "$child"' INT TERM HUP
+    sleeps=1 started=0 passed=0
+    if ! command -v sleep >/dev/null 2>&1; then
+        sleeps=0
+        read -r up _ 2>/dev/null </proc/uptime || { wait "$child"; return 0; }
+        started=${up%%.*}
+    fi
     while kill -0 "$child" 2>/dev/null; do
         if [ "$passed" -ge "$((seconds * 5))" ]; then
-            kill -9 "$child" 2>/dev/null
+            end_all "$child"
             say "ended after $seconds s"
-            rm -f "$folder/.$name."* 2>/dev/null &
+            rm -rf "$folder/$partial."* 2>/dev/null &
             return 0
         fi
-        sleep 0.2 2>/dev/null || { sleep 1; passed=$((passed + 4)); }
-        passed=$((passed + 1))
+        pause
     done
     wait "$child" 2>/dev/null
     return 0

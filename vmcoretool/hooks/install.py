@@ -12,6 +12,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from vmcoretool.hooks.files import read, under, write
 from vmcoretool.hooks.systems import (
     MARK,
     UNIT,
@@ -19,6 +20,7 @@ from vmcoretool.hooks.systems import (
     PutLines,
     PutLink,
     directory_of,
+    program_of,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
 State = Literal["absent", "installed", "changed", "refused"]
 BEGIN: Final = "# vmcoretool begin: written by 'vmcoretool hook install', removed by 'uninstall'"
 END: Final = "# vmcoretool end"
+# how the file was before, where it matters for taking the lines out again
+_NO_FILE: Final = " with the file"
+_NO_NEWLINE: Final = " with the newline before"
 _BLOCK: Final = re.compile(
-    rf"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}\n", re.DOTALL | re.MULTILINE
+    rf"^{re.escape(BEGIN)}(?P<before>{_NO_FILE}|{_NO_NEWLINE}|)\n"
+    rf"(?P<lines>(?:.*\n)*?){re.escape(END)}\n",
+    re.MULTILINE,
 )
-MAX_CONFIG: Final = 1 << 20
 _MARKED: Final = 400
 
 
@@ -46,16 +52,16 @@ class Step(NamedTuple):
 
 def look(plan: Plan, root: str) -> tuple[Step, ...]:
     """How each change of a plan stands."""
-    return tuple(_look(change, _under(root, change.path)) for change in plan.changes)
+    return tuple(_look(change, root) for change in plan.changes)
 
 
-def installed_directory(root: str) -> str | None:
-    """The directory that the installed unit looks at, if it is installed."""
+def installed_choices(root: str) -> tuple[str | None, str | None]:
+    """The directory that the installed unit looks at, and the program that it was told to run."""
     with suppress(OSError):
-        text = _read(_under(root, UNIT))
+        text = read(under(root, UNIT))
         if MARK in text[:_MARKED]:
-            return directory_of(text)
-    return None
+            return directory_of(text), program_of(text)
+    return None, None
 
 
 def without_configuration(steps: tuple[Step, ...]) -> tuple[str, ...]:
@@ -90,23 +96,21 @@ def uninstall(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(done)
 
 
-def _under(root: str, path: str) -> str:
-    return os.path.join(root, path.lstrip("/"))
-
-
-def _look(change: Change, path: str) -> Step:
+def _look(change: Change, root: str) -> Step:
+    path = os.path.join(root, change.path.lstrip("/"))
     try:
+        path = under(root, change.path)
         status = os.lstat(path)
+        if isinstance(change, PutLink):
+            same = stat.S_ISLNK(status.st_mode) and os.readlink(path) == change.target
+            return _installed_or(change, path, "something else is there", same=same)
+        if not stat.S_ISREG(status.st_mode):
+            return Step(change, path, "refused", "no regular file")
+        text = read(path)
     except FileNotFoundError:
         return Step(change, path, "absent")
     except OSError as error:
         return Step(change, path, "refused", error.strerror or str(error))
-    if isinstance(change, PutLink):
-        same = stat.S_ISLNK(status.st_mode) and os.readlink(path) == change.target
-        return _installed_or(change, path, "something else is there", same=same)
-    if not stat.S_ISREG(status.st_mode):
-        return Step(change, path, "refused", "no regular file")
-    text = _read(path)
     if isinstance(change, PutLines):
         return _look_at_lines(change, path, text)
     return _look_at_file(change, path, text, stat.S_IMODE(status.st_mode))
@@ -127,24 +131,50 @@ def _installed_or(change: Change, path: str, why: str, *, same: bool) -> Step:
 
 def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
     found = _BLOCK.search(text)
-    if found and found[0] == _block(change):
+    if found and found["lines"] == _lines(change):
         return Step(change, path, "installed")
     rest = _BLOCK.sub("", text)
     if BEGIN in rest or END in rest:
         why = "its vmcoretool lines were edited by hand"
         return Step(change, path, "refused", why, "take them out, and install again")
+    if "\r" in rest:
+        why = "its lines end in CR LF, which kdump takes for a part of what is set"
+        return Step(change, path, "refused", why, "make them end in LF alone, and install again")
     taken = re.search(f"(?:{change.taken}).*$", rest, re.MULTILINE)
     if taken:
         line = taken[0].strip()
-        found_by_hand = [re.search(one, rest, re.MULTILINE) for one in change.merged]
+        found_by_hand = [re.search(merged, rest, re.MULTILINE) for merged in change.merged]
         if found_by_hand and all(found_by_hand):
             return Step(change, path, "installed", f"by hand: {line}")
         return Step(change, path, "refused", f"it is set already: {line}", change.merge)
     return Step(change, path, "changed" if found else "absent")
 
 
-def _block(change: PutLines) -> str:
-    return "\n".join((BEGIN, *change.lines, END, ""))
+def _lines(change: PutLines) -> str:
+    return "".join(f"{line}\n" for line in change.lines)
+
+
+def _with_block(change: PutLines, text: str | None) -> str:
+    """A file's text with our lines at its end; None: there is no file."""
+    rest = None if text is None else _without_block(text)
+    before = ""
+    if rest is None:
+        before, rest = _NO_FILE, ""
+    elif rest and not rest.endswith("\n"):
+        before, rest = _NO_NEWLINE, f"{rest}\n"
+    return f"{rest}{BEGIN}{before}\n{_lines(change)}{END}\n"
+
+
+def _without_block(text: str) -> str | None:
+    """A file's text as it was before our lines were added; None: there was no file."""
+    found = _BLOCK.search(text)
+    rest = _BLOCK.sub("", text)
+    if found and found["before"] == _NO_FILE and not rest:
+        return None
+    # what was added behind our lines since needs the newline
+    if found and found["before"] == _NO_NEWLINE and found.end() == len(text):
+        return rest.removesuffix("\n")
+    return rest
 
 
 def _make(step: Step) -> None:
@@ -153,15 +183,12 @@ def _make(step: Step) -> None:
     if isinstance(change, PutLink):
         os.symlink(change.target, step.path)
     elif isinstance(change, PutFile):
-        _write(step.path, change.text, change.mode)
+        write(step.path, change.text, change.mode)
     else:
-        text, mode = "", 0o644
+        text, mode = None, 0o644
         with suppress(FileNotFoundError):
-            text, mode = _read(step.path), stat.S_IMODE(os.lstat(step.path).st_mode)
-        rest = _BLOCK.sub("", text)
-        if rest and not rest.endswith("\n"):
-            rest += "\n"
-        _write(step.path, rest + _block(change), mode)
+            text, mode = read(step.path), stat.S_IMODE(os.lstat(step.path).st_mode)
+        write(step.path, _with_block(change, text), mode)
 
 
 def _unmake(step: Step) -> None:
@@ -171,35 +198,8 @@ def _unmake(step: Step) -> None:
             if os.path.basename(os.path.dirname(step.path)) == MARK:
                 os.rmdir(os.path.dirname(step.path))
         return
-    rest = _BLOCK.sub("", _read(step.path))
-    if rest:
-        _write(step.path, rest, stat.S_IMODE(os.lstat(step.path).st_mode))
-    else:
+    rest = _without_block(read(step.path))
+    if rest is None:
         os.unlink(step.path)
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read(MAX_CONFIG)
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    partial = f"{path}.vmcoretool-new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with suppress(FileNotFoundError):
-        os.unlink(partial)
-    handle = os.open(partial, flags, 0o600)
-    try:
-        with open(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(handle, mode)
-            with suppress(FileNotFoundError, PermissionError):
-                owner = os.stat(path)
-                os.fchown(handle, owner.st_uid, owner.st_gid)
-            os.fsync(handle)
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(partial)
-        raise
+    else:
+        write(step.path, rest, stat.S_IMODE(os.lstat(step.path).st_mode))

@@ -8,6 +8,7 @@ whole or not at all, readable by root alone: command lines and logs may hold sec
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any, Final, NamedTuple
 
 from vmcoretool.inspection.inspect import inspect_vmcore
@@ -18,7 +19,10 @@ from vmcoretool.vmcore import open_vmcore
 JSON_NAME: Final = "vmcoretool.json"
 TEXT_NAME: Final = "vmcoretool.txt"
 FAILURE_SCHEMA: Final = "vmcoretool/report/1"
+INCOMPLETE: Final = "-incomplete"
+"""How the name of a dump ends that is being written, or was never finished."""
 _LIMIT: Final = 200
+_TAIL: Final = 8192
 
 
 class Report(NamedTuple):
@@ -72,19 +76,52 @@ def write_failure(path: str, reason: str) -> Report:
     return _write(place, path, facts, f"{printable(path)}: {why}\n", f"not inspected: {why}")
 
 
-def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -> Report:
+def is_done(dump: str) -> bool:
+    """Whether a report of this very dump, by this version of the tool, lies beside it."""
+    path = os.path.join(os.path.dirname(dump), JSON_NAME)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                return False
+            # "report" is the last key; what is before it may be large, and anything
+            file.seek(max(0, status.st_size - _TAIL))
+            end = file.read(_TAIL)
+        return _about_in(end) == _about(dump)
+    except OSError:
+        return False
+
+
+def _about_in(end: bytes) -> object:
     import json  # noqa: PLC0415 - as above
 
+    start = end.rfind(b'"report": {')
+    try:
+        facts: dict[str, object] = json.loads(b"{" + end[start:]) if start >= 0 else {}
+    except (ValueError, RecursionError):
+        return None
+    return facts.get("report")
+
+
+def _about(path: str) -> dict[str, str | int | None]:
+    """By which version, of which file of which size: what makes a report this very one."""
     try:
         size = os.stat(path).st_size
     except OSError:
         size = None
+    name = printable(os.path.basename(path))
+    return {"tool": f"vmcoretool {__version__}", "dump": name, "size": size}
+
+
+def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -> Report:
+    import json  # noqa: PLC0415 - as above
+
     name = os.path.basename(path)
-    facts["report"] = {
-        "tool": f"vmcoretool {__version__}",
-        "dump": printable(name),
-        "size": size,
-    }
+    if name.endswith(INCOMPLETE):
+        cut = "cut short: its name says that it was never finished"
+        said, text = f"{said}; {cut}", f"{text}\n{printable(name)} is {cut}\n"
+    facts["report"] = _about(path)  # the last key: is_done looks for it at the end
     text_path = os.path.join(place, TEXT_NAME)
     json_path = os.path.join(place, JSON_NAME)
     _put(text_path, text)

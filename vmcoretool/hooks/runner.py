@@ -3,13 +3,14 @@
 Layouts, one folder per crash in all of them: RHEL and Fedora ``ADDRESS-DATE/vmcore`` (``.flat``
 from ssh), SUSE ``DATE/vmcore``, Debian and Ubuntu ``STAMP/dump.STAMP[.gz ...]`` or
 ``vmcore.STAMP``, XCP-ng ``STAMP/coredump.bin`` or only ``readelf-Wn.out``.  What is still being
-written has another name (``vmcore-incomplete``, ``dump-incomplete``).
+written has another name (``vmcore-incomplete``, ``dump-incomplete``); where that is older than
+this boot, nothing writes it any more, and it is what is left of a crash.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
 import re
 import stat
@@ -17,29 +18,35 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.hooks.report import JSON_NAME, write_failure
+from vmcoretool.hooks.report import INCOMPLETE, is_done
 from vmcoretool.hooks.systems import own_command
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PACKED: Final = r"(?:\.(?:gz|bz2|xz|lz4|zst))?"
 # best first: a whole dump, then what remains of one
 DUMP_NAMES: Final = (
-    re.compile(r"vmcore"),
-    re.compile(r"vmcore\.flat"),
-    re.compile(r"(?:dump|vmcore)\.\d{8,14}(?:\.(?:gz|bz2|xz|lz4|zst))?"),
-    re.compile(r"coredump\.bin"),
+    re.compile(rf"vmcore{_PACKED}"),
+    re.compile(rf"vmcore\.flat{_PACKED}"),
+    re.compile(rf"(?:dump|vmcore)\.\d{{8,14}}{_PACKED}"),
+    re.compile(rf"coredump\.bin{_PACKED}"),
     re.compile(r"vmcoretool-notes\.elf"),
+    re.compile(rf"(?:vmcore|dump){INCOMPLETE}"),
     re.compile(r"readelf-Wn\.out"),
 )
 MAX_FOLDERS: Final = 10_000
-MAX_FILES: Final = 1000
-MAX_REPORT: Final = 64 << 20
 SECONDS: Final = 600
 """Wall time for one dump."""
 CPU_SECONDS: Final = 300
 MEMORY: Final = 1 << 30
+UNREADABLE: Final = 3
+"""The child's exit code where the dump itself is why there is no answer, and will be again."""
+_NOTHING: Final = (
+    "no dump in this folder, nor in the folders in it; deeper ones are not looked at, "
+    "nor what is still being written"
+)
 _STEP: Final = 0.1
 _GRACE: Final = 2.0
 
@@ -61,19 +68,25 @@ class Done(NamedTuple):
 
 
 def find_dumps(directory: str) -> Iterator[tuple[str, str | None, str]]:
-    """(folder, dump or None, why not) of each folder that holds something like a dump.
+    """(folder, dump or None, why not) of the directory and each folder in it with a dump.
 
     Symbolic links are not followed, and what is not root's is not touched: the answer is written
     by root beside it.
 
     Raises:
-        OSError: the directory cannot be listed.
+        OSError: the directory cannot be listed, or others may exchange what is in it.
     """
+    own = os.stat(directory)
+    why = _shared(own)
+    if why and not (own.st_uid == 0 and own.st_mode & stat.S_ISVTX):
+        raise PermissionError(errno.EPERM, f"{why}: nothing in it is touched", directory)
     names = sorted(os.listdir(directory))
-    for name in names[:MAX_FOLDERS]:
-        folder = os.path.join(directory, name)
+    if len(names) > MAX_FOLDERS:
+        yield directory, None, f"only the last {MAX_FOLDERS} of {len(names)} names are looked at"
+    for name in ("", *names[-MAX_FOLDERS:]):
+        folder = os.path.join(directory, name) if name else directory
         try:
-            status = os.lstat(folder)
+            status = os.lstat(folder) if name else own
             if not stat.S_ISDIR(status.st_mode):
                 continue
             dump, why = _dump_in(folder, status)
@@ -83,50 +96,56 @@ def find_dumps(directory: str) -> Iterator[tuple[str, str | None, str]]:
             yield folder, dump, why
 
 
+def _shared(status: os.stat_result) -> str:
+    """Why a folder is not root's alone, or ""."""
+    if status.st_uid != 0:
+        return "the folder is not root's"
+    group = status.st_mode & stat.S_IWGRP and status.st_gid != 0
+    if group or status.st_mode & stat.S_IWOTH:
+        return "the folder is not root's alone"
+    return ""
+
+
 def _dump_in(folder: str, status: os.stat_result) -> tuple[str | None, str]:
-    names = sorted(os.listdir(folder))[:MAX_FILES]
+    names = sorted(os.listdir(folder))
     fits = [name for pattern in DUMP_NAMES for name in names if pattern.fullmatch(name)]
-    if not fits:
-        return None, ""
-    if status.st_uid != 0 or status.st_mode & stat.S_IWOTH:
-        return None, "the folder is not root's alone"
     why = ""
     for name in fits:
         path = os.path.join(folder, name)
         own = os.lstat(path)
+        if name.endswith(INCOMPLETE) and own.st_mtime >= _booted():
+            continue  # it is being written
+        if _shared(status):
+            return None, _shared(status)
         if stat.S_ISREG(own.st_mode) and own.st_uid == 0:
             return path, ""
         why = f"{name} is {'no regular file' if own.st_uid == 0 else 'not owned by root'}"
     return None, why
 
 
-def is_done(dump: str) -> bool:
-    """Whether a report of this very dump lies beside it."""
-    path = os.path.join(os.path.dirname(dump), JSON_NAME)
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            told = json.loads(file.read(MAX_REPORT))["report"]
-        about = (told["dump"], told["size"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(about == (printable(os.path.basename(dump)), os.stat(dump).st_size))
+def _booted() -> float:
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def run(directory: str, limits: Limits = Limits()) -> Iterator[Done]:  # noqa: B008 - immutable
     """Report on each new, finished dump, one after another; nothing raised for one of them.
 
     Raises:
-        OSError: the directory cannot be listed.
+        OSError: the directory cannot be listed, or others may exchange what is in it.
         BlockingIOError: another process is at it.
     """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    found = False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for folder, dump, why in find_dumps(directory):
+            found = True
             if dump is None:
                 yield Done(folder, f"skipped: {why}", right=False)
             elif not is_done(dump):
                 yield _report(folder, dump, limits)
+        if not found:
+            yield Done(directory, _NOTHING, right=False)
     finally:
         os.close(handle)
 
@@ -136,13 +155,15 @@ def _report(folder: str, dump: str, limits: Limits) -> Done:
     words += [str(limits.cpu_seconds), str(limits.memory)]
     try:
         code, said = _run(words, limits.seconds)
-        line = said.strip().splitlines()[-1] if said.strip() else f"ended with status {code}"
-        if code == 0:
-            return Done(folder, line, right=True)
-        write_failure(dump, line.removeprefix("vmcoretool: "))
     except OSError as error:
-        line = f"{error.filename or dump}: {error.strerror or error}"
-    return Done(folder, f"not inspected: {printable(line)}", right=False)
+        code, said = -1, f"{error.filename or dump}: {error.strerror or error}"
+    line = said.strip().splitlines()[-1] if said.strip() else f"ended with status {code}"
+    line = printable(line.removeprefix("vmcoretool: "))
+    if code == 0:
+        return Done(folder, line, right=True)
+    # what the dump is like stays as it is; what the system refused may go well another time
+    again = "" if code == UNREADABLE else "; it is tried again at the next run"
+    return Done(folder, f"not inspected: {line}{again}", right=False)
 
 
 def _run(words: list[str], seconds: float) -> tuple[int, str]:

@@ -38,9 +38,9 @@ def sample() -> bytes:
 
 def selftest() -> Iterator[Trial]:
     """Run the hook in each shell that is here; its output must prove the address like the dump."""
-    for tool in ("dd", "od", "date", "sleep", "mv", "rm"):
+    for tool in ("dd", "od", "mkdir", "mv", "rm", "date", "sleep"):
         there = shutil.which(tool)
-        needed = tool in ("dd", "od", "mv")
+        needed = tool not in ("date", "sleep")
         yield Trial(tool, there or "is not installed", bool(there) or not needed)
     with tempfile.TemporaryDirectory(prefix="vmcoretool-selftest-") as folder:
         dump = os.path.join(folder, "vmcore")

@@ -9,17 +9,38 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib.resources import files
 from typing import Final, NamedTuple
 
+from vmcoretool.hooks.files import read, under
+
 MARK: Final = "vmcoretool"
 SYSTEMS: Final = ("rhel", "suse", "debian", "xcp-ng")
+# ID and ID_LIKE of os-release; XCP-ng and XenServer are like centos, and yet another system
+_ALIKE: Final = {
+    "fedora": "rhel",
+    "centos": "rhel",
+    "rocky": "rhel",
+    "almalinux": "rhel",
+    "ol": "rhel",
+    "sles": "suse",
+    "sled": "suse",
+    "opensuse": "suse",
+    "opensuse-leap": "suse",
+    "opensuse-tumbleweed": "suse",
+    "ubuntu": "debian",
+    "xenenterprise": "xcp-ng",
+    "xenserver": "xcp-ng",
+}
+_OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 UNIT: Final = "/etc/systemd/system/vmcoretool-report.service"
 _WANTS: Final = "/etc/systemd/system/multi-user.target.wants/vmcoretool-report.service"
 CAPTURE: Final = "/usr/lib/vmcoretool/capture.sh"
 _TOOLS: Final = "/usr/bin/dd /usr/bin/od"
 DIRECTORY: Final = "/var/crash"
 """Where dumps are on all systems, unless they are told otherwise."""
+_PROGRAM: Final = "# vmcoretool, as --exec names it: "
 _PLAIN: Final = re.compile(r"[\w/.+:%@$-]+")
 _ANALYSER: Final = "/usr/lib64/xen/bin/xen-crashdump-analyser"
 
@@ -61,28 +82,46 @@ Change = PutFile | PutLines | PutLink
 
 
 class Plan(NamedTuple):
-    """All changes of one system, and what the administrator does afterwards."""
+    """All changes of one system, what the administrator does afterwards, what the unit runs."""
 
     system: str
     changes: tuple[Change, ...]
     afterwards: tuple[str, ...]
+    program: str | None = None
 
 
-def plan_of(system: str, directory: str | None = None) -> Plan:
+def system_named(name: str) -> str | None:
+    """The system that a distribution's name stands for: one of :data:`SYSTEMS`, or None."""
+    return name if name in SYSTEMS else _ALIKE.get(name)
+
+
+def system_under(root: str) -> str | None:
+    """The system whose root this is, by its os-release; None: it does not say."""
+    facts: dict[str, str] = {}
+    for path in reversed(_OS_RELEASE):  # the first has the last word
+        with suppress(OSError):
+            text = read(under(root, path))  # where the first is a link, it is one to the second
+            facts.update(re.findall(r"^(ID|ID_LIKE)=[\"']?([^\"'\n]*)", text, re.MULTILINE))
+    names = [facts.get("ID", ""), *facts.get("ID_LIKE", "").split()]
+    return next(filter(None, map(system_named, names)), None)
+
+
+def plan_of(system: str, directory: str | None = None, program: str | None = None) -> Plan:
     """What installing on a system means.
 
     Args:
         system: one of :data:`SYSTEMS`.
         directory: where its dumps are, if not in the usual place.
+        program: what the unit runs, if not this very vmcoretool.
     """
     crash = directory or DIRECTORY
     after: tuple[Change, ...] = (
-        PutFile(UNIT, unit(crash), 0o644),
+        PutFile(UNIT, unit(crash, program), 0o644),
         PutLink(_WANTS, "../vmcoretool-report.service"),
     )
     reload_units = "systemctl daemon-reload"
     if system == "debian":
-        return Plan(system, after, (reload_units,))
+        return Plan(system, after, (reload_units,), program)
     if system == "rhel":
         hook = PutFile("/etc/kdump/post.d/90-vmcoretool.sh", capture_script(), 0o755)
         # kdump refuses a configuration that has the option twice
@@ -92,7 +131,7 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
         done: tuple[str, ...] = (rf"^\s*extra_bins{words}",)
         bins = PutLines("/etc/kdump.conf", lines, r"^\s*extra_bins\s", merge, done)
         told: tuple[str, ...] = (reload_units, "kdumpctl rebuild", "kdumpctl restart")
-        return Plan(system, (hook, bins, *after), told)
+        return Plan(system, (hook, bins, *after), told, program)
     capture = PutFile(CAPTURE, capture_script(), 0o755)
     if system == "suse":
         lines = (
@@ -110,12 +149,12 @@ def plan_of(system: str, directory: str | None = None) -> Plan:
         )
         settings = PutLines("/etc/sysconfig/kdump", lines, taken, merge, done)
         told = (reload_units, "systemctl restart kdump.service")
-        return Plan(system, (capture, settings, *after), told)
+        return Plan(system, (capture, settings, *after), told, program)
     wrapper = PutFile("/usr/lib/vmcoretool/xca", wrapper_script(), 0o755)
     taken = rf"^\s*XCA=(?![\"']?{re.escape(_ANALYSER)}[\"']?\s*$)"
     merge = f"have the program that its XCA names run this first: {CAPTURE} DIR"
     settings = PutLines("/etc/sysconfig/kdump", (f"XCA={wrapper.path}",), taken, merge, ())
-    return Plan(system, (capture, wrapper, settings, *after), (reload_units,))
+    return Plan(system, (capture, wrapper, settings, *after), (reload_units,), program)
 
 
 def capture_script() -> str:
@@ -140,35 +179,59 @@ exec {_ANALYSER} "$@"
 """
 
 
-def unit(directory: str) -> str:
-    """The systemd unit that looks for new dumps once after each boot."""
+def unit(directory: str, program: str | None = None) -> str:
+    """The systemd unit that looks for new dumps once after each boot.
+
+    Args:
+        directory: where dumps are.
+        program: what it runs, if not this very vmcoretool.
+    """
     # a percent sign would be a specifier everywhere, a dollar sign a variable in a command
     path = directory.replace("%", "%%")
     place = _quoted(path)
-    words = (word.replace("%", "%%").replace("$", "$$") for word in own_command())
-    program = " ".join(map(_quoted, words))
+    words = (word.replace("%", "%%").replace("$", "$$") for word in command_of(program))
+    command = " ".join(map(_quoted, words))
     argument = _quoted(path.replace("$", "$$"))
+    chosen = f"{_PROGRAM}{program}\n" if program else ""
     return f"""# vmcoretool: a report beside each new dump, once after boot
-[Unit]
+{chosen}[Unit]
 Description=vmcoretool: reports beside new crash dumps
 After=local-fs.target remote-fs.target
 ConditionDirectoryNotEmpty={path}
 
 [Service]
 Type=oneshot
-ExecStart={program} hook run {argument}
+ExecStart={command} hook run {argument}
 Nice=19
 IOSchedulingClass=idle
 CPUQuota=50%
 MemoryMax=1536M
 TimeoutStartSec=2h
 NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+PrivateDevices=yes
 PrivateNetwork=yes
 PrivateTmp=yes
 Environment=TMPDIR=/var/tmp
+ProtectClock=yes
+ProtectControlGroups=yes
 ProtectHome=read-only
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
 ProtectSystem=strict
 ReadWritePaths={place}
+RestrictAddressFamilies=none
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
 UMask=0077
 
 [Install]
@@ -180,6 +243,17 @@ def directory_of(text: str) -> str | None:
     """The directory that an installed unit looks at."""
     found = re.search(r"^ConditionDirectoryNotEmpty=(.+)$", text, re.MULTILINE)
     return found[1].replace("%%", "%") if found else None
+
+
+def program_of(text: str) -> str | None:
+    """The program that an installed unit was told to run, if it was."""
+    found = re.search(f"^{re.escape(_PROGRAM)}(.+)$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def command_of(program: str | None) -> tuple[str, ...]:
+    """The words that start vmcoretool: the program that was named, or this very one."""
+    return (program,) if program else own_command()
 
 
 def own_command() -> tuple[str, ...]:
