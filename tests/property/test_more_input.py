@@ -142,3 +142,14 @@ def test_more_of_a_file_that_was_cut_short(data: st.DataObject) -> None:
     missing = data.draw(st.frozensets(st.sampled_from(LOSSES)))
     before, after = (without(whole, missing)[:end] for end in (shorter, longer))
     assert lost(answers(before), answers(after)) == {}
+
+
+@pytest.mark.parametrize("name", ["xen-4.4-dom0-panic", "xen-4.8-dom0-panic"])
+def test_fruitless_search_before_an_image_is_known(name: str, tmp_path: Path) -> None:
+    # VMCOREINFO_XEN is in the image alone, which no saved cr3 leads to: it was read too early once
+    (tmp_path / "xen-syms-other").write_bytes(b"")
+    whole = sample_bytes(next(sample for sample in HOSTS if sample.name == name))
+    dump = without(whole, frozenset({"VMCOREINFO_XEN", "CORE", "CRASH_REGS"}))
+    found = answers(dump, places=NOWHERE._replace(search=(str(tmp_path),)))
+    assert found["domain 0"] == "pv"
+    assert lost(answers(dump), found) == {}
