@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.printable import printable
+
+try:  # as the standard library's random does: hashlib loads all of OpenSSL
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256  # Python 3.11 and older
+    except ImportError:  # a Python built without its own
+        from hashlib import sha256
 
 if TYPE_CHECKING:
     from vmcoretool.host.host import Host
@@ -43,7 +50,7 @@ class Signature(NamedTuple):
     def id(self) -> str:
         """A short name made of all of it."""
         text = "\0".join("-" if part is None else str(part) for part in self)
-        return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+        return str(sha256(text.encode()).hexdigest())[:_ID_LENGTH]
 
 
 def find_signature(host: Host, xen: XenIdentity) -> Signature | None:
