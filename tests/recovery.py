@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.builders import variants
 from tests.support import ROOT, XEN_SAMPLES, inspect_bytes, truth
-from vmcoretool.cli.inspect import exit_code
+from vmcoretool.cli.exits import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable

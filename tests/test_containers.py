@@ -35,7 +35,7 @@ from vmcoretool import (
 )
 from vmcoretool.addresses import Maddr
 from vmcoretool.budget import Budget
-from vmcoretool.cli.inspect import exit_code
+from vmcoretool.cli.exits import exit_code
 from vmcoretool.formats.kdump.bitmap import PageBitmap
 from vmcoretool.formats.raw import FORMAT as RAW
 from vmcoretool.formats.recognised import RECOGNISED, Recognised

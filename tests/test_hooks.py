@@ -515,7 +515,7 @@ def test_nothing_planted_in_the_current_folder_is_run(tmp_path: Path) -> None:
     folder = crash_folder(tmp_path, "2026-11-26-03-00")
     for name in ("click.py", "fcntl.py", "json.py", "vmcoretool.py"):
         (tmp_path / name).write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
-    program = "import sys; sys.path.remove(''); from vmcoretool.cli.main import main; main()"
+    program = "import sys; sys.path.remove(''); from vmcoretool.cli.entry import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "hook", "run", "."],
         cwd=tmp_path,
@@ -864,7 +864,7 @@ def test_unit_of_a_zipapp_runs_the_zipapp(tmp_path: Path) -> None:
     site = Path(click.__file__).parent
     shutil.copytree(site, folder / "click")
     app = tmp_path / "vmcoretool.pyz"
-    zipapp.create_archive(folder, app, main="vmcoretool.cli.main:main")
+    zipapp.create_archive(folder, app, main="vmcoretool.cli.entry:main")
     root = tmp_path / "root"
     root.mkdir()
     words = [sys.executable, str(app), "hook", "install", "--system", "debian", "--root", str(root)]

@@ -19,7 +19,7 @@ from tests.builders.xen_host import XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes, open_bytes, tool
 from vmcoretool import Inspection, TruncatedError, inspect_vmcore, open_vmcore
 from vmcoretool.budget import Budget
-from vmcoretool.cli.inspect import exit_code
+from vmcoretool.cli.exits import exit_code
 from vmcoretool.vmcore import read_vmcore
 from vmcoretool.xen.image.layouts import DIRECTMAPS, LAYOUTS
 
@@ -321,7 +321,7 @@ def slow(fd, size, offset):
     return pread(fd, size, offset)
 os.pread = slow
 sys.path.insert(0, {root!r})
-from vmcoretool.cli.main import main
+from vmcoretool.cli.entry import main
 sys.argv = ["vmcoretool", "inspect", {path!r}]
 main()
 """

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import variants
 from tests.support import RELOCATED, inspect_bytes, true_base
-from vmcoretool.cli.inspect import exit_code
+from vmcoretool.cli.exits import exit_code
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """``python3 -m vmcoretool``."""
 
-from vmcoretool.cli.main import main
+from vmcoretool.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmcoretool.printable import printable
+
 if TYPE_CHECKING:
     from vmcoretool.addresses import FileOffset, Maddr, Vaddr
 
@@ -36,16 +38,19 @@ class VmcoreError(Exception):
         self, what: str, *, path: str = "", where: FileOffset | None = None, cure: str = ""
     ) -> None:
         super().__init__(what)
-        self.what = what
+        self.what = printable(what)
         self.path = path
         self.where = where
         self.cure = cure
 
+    @property
+    def message(self) -> str:
+        """What went wrong, in which file, at which byte: one printable line."""
+        text = f"{printable(self.path)}: {self.what}" if self.path else self.what
+        return text if self.where is None else f"{text} (file offset {self.where:#x})"
+
     def __str__(self) -> str:
-        text = f"{self.path}: {self.what}" if self.path else self.what
-        if self.where is not None:
-            text += f" (file offset {self.where:#x})"
-        return f"{text}; {self.cure}" if self.cure else text
+        return f"{self.message}; {printable(self.cure)}" if self.cure else self.message
 
 
 class FormatError(VmcoreError, ValueError):
@@ -113,7 +118,8 @@ class TranslationFault(MemoryFault):
         self.entry = entry
         self.reason = reason
         shown = "" if entry is None else f" = {entry:#x}"
-        self.what = f"{vaddr:#x}: level {level} table {table:#x} slot {index}{shown}: {reason}"
+        where = f"{vaddr:#x}: level {level} table {table:#x} slot {index}"
+        self.what = printable(f"{where}{shown}: {reason}")
 
 
 class SpaceError(VmcoreError):

@@ -7,16 +7,29 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from vmcoretool.printable import printable
+
 Level = Literal["info", "warning", "error"]
 
 
-class Finding(NamedTuple):
-    """One thing to report: ``message`` describes what was seen, ``advice`` what to do."""
-
+class _Finding(NamedTuple):
     level: Level
     code: str
     message: str
     advice: str
+
+
+class Finding(_Finding):
+    """One thing worth telling: ``message`` says what was seen, ``advice`` what to do.
+
+    Whatever the texts were made of - they quote dumps and file names - they are printable.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, level: Level, code: str, message: str, advice: str) -> Finding:  # noqa: PYI034 - Self is in typing from 3.11 on only
+        """All in their order."""
+        return super().__new__(cls, level, code, printable(message), printable(advice))
 
 
 class Code(NamedTuple):

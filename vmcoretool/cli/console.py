@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.output import complain, emit, emit_bytes, emit_json, is_terminal, remark
 from vmcoretool.printable import log_line, printable
 
 if TYPE_CHECKING:
@@ -27,27 +26,23 @@ def command(
     raw: bool,
 ) -> int:
     """Print the hypervisor's console ring, oldest complete line first."""
-    if raw and sys.stdout is not None and sys.stdout.isatty():
+    if raw and is_terminal():
         raise click.UsageError("--raw is for files and pipes: the bytes could steer a terminal")
 
     def answer(host: Host) -> int:
         console = host.console
         if console is None:
-            complain(f"{printable(request.vmcore[0])}: no console ring was found in the dump")
+            complain(f"{request.vmcore[0]}: no console ring was found in the dump")
             return 1
         if as_json:
-            import json  # noqa: PLC0415 - only then
-
             lines = [printable(line) for line in console.lines]
-            row = {"wrapped": console.wrapped, "basis": console.basis, "lines": lines}
-            emit(json.dumps(row))
+            emit_json({"wrapped": console.wrapped, "basis": console.basis, "lines": lines})
         elif raw:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(console.text)
+            emit_bytes(console.text)
         else:
             emit("\n".join(map(log_line, console.lines)))
         if console.wrapped:
-            complain(f"older lines are lost: {console.basis}")
+            remark(f"older lines are lost: {console.basis}")
         return 0
 
     return ask_host(request, answer)

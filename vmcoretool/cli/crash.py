@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from vmcoretool.cli.inspect import exit_code
+from vmcoretool.cli.exits import exit_code
+from vmcoretool.cli.nearly import did_you_mean
 from vmcoretool.cli.options import Request, dump_options, inspect, json_option, opened
-from vmcoretool.cli.output import complain, emit, is_terminal
+from vmcoretool.cli.output import complain, emit, emit_json, flush, is_terminal, remark
 from vmcoretool.cli.progress import Watch
-from vmcoretool.printable import printable
 from vmcoretool.render.text import whose
 
 if TYPE_CHECKING:
     from vmcoretool.debuggers.crash import CrashCommand
     from vmcoretool.inspection.inspect import Inspection
+
+
+def _target(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"hypervisor|dom\d{1,5}", value):
+        close = did_you_mean(value, ("hypervisor", "dom0"))
+        raise click.BadParameter(f"{value!r} is none of: hypervisor, dom0, domN{close}")
+    return value
 
 
 class _PassingOn(click.Command):
@@ -43,7 +49,9 @@ class _PassingOn(click.Command):
 
 @click.command("crash", cls=_PassingOn)
 @dump_options
-@click.option("--target", metavar="hypervisor|dom0|domN", help="Only this session.")
+@click.option(
+    "--target", metavar="hypervisor|dom0|domN", callback=_target, help="Only this session."
+)
 @click.option(
     "--run/--print",
     "run",
@@ -72,22 +80,20 @@ def command(
     if run:
         return _run(commands)
     if as_json:
-        import json  # noqa: PLC0415 - only then
-
         from vmcoretool.inspection.as_json import command_object  # noqa: PLC0415 - only then
 
-        emit(json.dumps([command_object(one) for one in commands]))
+        emit_json([command_object(one) for one in commands])
         return code
     terminal = is_terminal()
     for one in commands:
         emit(one.display() if terminal else one.shell())
         for caveat in one.caveats:
-            complain(f"{one.target}: {caveat}")
+            remark(f"{one.target}: {caveat}")
     return code
 
 
 def _with(one: CrashCommand, further: tuple[str, ...]) -> CrashCommand:
-    return replace(one, argv=(one.argv[0], *further, *one.argv[1:]))
+    return one._replace(argv=(one.argv[0], *further, *one.argv[1:]))
 
 
 def _why_none(inspection: Inspection, target: str | None) -> str:
@@ -99,7 +105,7 @@ def _why_none(inspection: Inspection, target: str | None) -> str:
             )
     known = ", ".join(one.target for one in inspection.commands)
     why = f"there is {known}" if known else whose(inspection.kind, inspection.vmcore)
-    return f"no command for {printable(target or 'any session')}: {why}"
+    return f"no command for {target or 'any session'}: {why}"
 
 
 def _run(commands: list[CrashCommand]) -> int:  # noqa: RET503 - execvp does not return
@@ -114,8 +120,7 @@ def _run(commands: list[CrashCommand]) -> int:  # noqa: RET503 - execvp does not
         complain("crash was not started: no command is ready; the printed ones can be pasted")
         return 1
     for caveat in chosen.caveats:
-        complain(f"{chosen.target}: {caveat}")
-    complain(f"{chosen.target}: {chosen.display()}")
-    sys.stdout.flush()
-    sys.stderr.flush()
+        remark(f"{chosen.target}: {caveat}")
+    remark(f"{chosen.target}: {chosen.display()}")
+    flush()
     os.execvp(chosen.argv[0], chosen.argv)  # noqa: S606 - crash is what the user asked to become

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.output import complain, emit, emit_json
 from vmcoretool.errors import LogError
 from vmcoretool.printable import log_line, printable
 
@@ -27,18 +27,17 @@ def command(
     as_json: bool,
 ) -> int:
     """Print the Linux log of dom0, or of PV domain N, with dmesg's time stamps."""
-    name = printable(request.vmcore[0])
 
     def answer(host: Host) -> int:
         try:
             lines = _lines(host, domain)
         except LogError as error:
-            complain(f"{name}: {printable(str(error))}")
+            if host.vmcore.budget.stopped:  # what was not looked at may hold it
+                raise KeyboardInterrupt from error
+            complain(f"{request.vmcore[0]}: {error}")
             return 1
         if as_json:
-            import json  # noqa: PLC0415 - only then
-
-            emit(json.dumps([printable(line) for line in lines]))
+            emit_json([printable(line) for line in lines])
         else:
             emit("\n".join(map(log_line, lines)))
         return 0

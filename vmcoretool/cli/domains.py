@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.output import complain, emit, emit_json
 from vmcoretool.errors import MemoryFault
 from vmcoretool.inspection.as_json import domain_object
-from vmcoretool.printable import printable
 from vmcoretool.xen.frame_table import MAX_COUNTED
 
 if TYPE_CHECKING:
@@ -43,9 +42,9 @@ def command(
         _print(rows, as_json=as_json)
         if found.trouble:
             ending = "the list ended early" if rows else "no domain was found"
-            complain(f"{printable(request.vmcore[0])}: {ending}: {printable(found.trouble)}")
+            complain(f"{request.vmcore[0]}: {ending}: {found.trouble}")
         if doubt:
-            complain(f"memory was not counted, or too low (+): {printable(doubt)}")
+            complain(f"memory was not counted, or too low (+): {doubt}")
         check = host.dom0_p2m
         if check and not check.agree:
             complain(f"dom0's p2m_mfn differs from the crash note's ({check.note:#x})")
@@ -54,7 +53,7 @@ def command(
             complain(f"no Linux was found in the dump's memory of domain {', '.join(absent)}")
         told = list(_troubles(host))
         for line in told:
-            complain(f"{printable(request.vmcore[0])}: {line}")
+            complain(f"{request.vmcore[0]}: {line}")
         return int(bool(found.trouble or told) or bool(check and not check.agree))
 
     return ask_host(request, answer)
@@ -62,9 +61,7 @@ def command(
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        import json  # noqa: PLC0415 - only then
-
-        emit(json.dumps(rows))
+        emit_json(rows)
     elif rows:
         emit("  id type     memory  vcpus  max_pfn     p2m_mfn     Linux")
         for row in rows:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vmcoretool.cli.inspect import exit_code
+from vmcoretool.addresses import MIB
+from vmcoretool.cli.exits import exit_code
+from vmcoretool.cli.nearly import is_file
 from vmcoretool.cli.options import Request, inspect, json_option, opened, shared_options
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.output import complain, emit, emit_json, remark
 from vmcoretool.cli.progress import Watch
 from vmcoretool.explain.causes import causes_of
-from vmcoretool.explain.texts import find_texts, similar_texts
+from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, similar_texts
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -20,22 +25,32 @@ if TYPE_CHECKING:
     from vmcoretool.explain.texts import ErrorText
     from vmcoretool.inspection.inspect import Inspection
 
+_SHOWN: Final = 200
 _WORDS = {True: "APPLIES", False: "does not apply", None: "possible"}
 
 
 @click.command("explain")
-@click.argument("text")
+@click.argument("text", required=False)
 @click.argument("vmcore", nargs=-1)
 @shared_options
 @json_option
-def command(request: Request, text: str, *, as_json: bool) -> int:
-    """What an error TEXT of crash or makedumpfile means; with a dump, which cause applies."""
+@click.option("--list", "as_list", is_flag=True, help="Every text that is known.")
+def command(request: Request, text: str | None, *, as_json: bool, as_list: bool) -> int:
+    """What an error TEXT of crash or makedumpfile means; with a dump, which cause applies.
+
+    TEXT may be a part of the message, or the whole output; - reads it from standard input.
+    """
+    if as_list:
+        return _list(as_json=as_json)
+    if text is None:
+        raise click.UsageError("give the text in quotes, - to read it, or --list", _context())
+    text, request = _message(text, request)
     rows = find_texts(text)
     if not rows:
-        complain(f"this text is not known: {printable(text)}")
-        for one in similar_texts(text):
-            complain(f"known is: {one}")
-        complain("the project's docs/errors.md lists all that are")
+        complain(f"this text is not known: {text.strip()[:_SHOWN]}")
+        for similar in similar_texts(text):
+            complain(f"known is: {similar}")
+        complain("'vmcoretool explain --list' shows all that are")
         return 1
     code = 0
     inspection: Inspection | None = None
@@ -44,13 +59,41 @@ def command(request: Request, text: str, *, as_json: bool) -> int:
             inspection = inspect(vmcore, request)
         code = exit_code(inspection)
     if as_json:
-        import json  # noqa: PLC0415 - only then
-
-        emit(json.dumps([_object(row, inspection) for row in rows]))
+        emit_json([_object(row, inspection) for row in rows])
         return code
     for number, row in enumerate(rows):
         emit("\n".join(_lines(row, inspection, first=number == 0)))
     return code
+
+
+def _context() -> click.Context:
+    return click.get_current_context()
+
+
+def _list(*, as_json: bool) -> int:
+    if as_json:
+        emit_json([_object(row, None) for row in ERROR_TEXTS])
+        return 0
+    for row in ERROR_TEXTS:
+        emit("\n".join(f"{row.program}: {piece}" for piece in row.texts))
+    return 0
+
+
+def _message(text: str, request: Request) -> tuple[str, Request]:
+    # the text, and the dumps behind it
+    if text == "-":
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard input")
+        return sys.stdin.buffer.read(MIB).decode("utf-8", "replace"), request
+    words = list(request.vmcore)
+    if words and not find_texts(text) and not is_file(words[0]):
+        # a message without quotes around it arrives in pieces
+        pieces = [text]
+        while words and not is_file(words[0]):
+            pieces.append(words.pop(0))
+        remark("put the text in quotes: words that are no files were taken as part of it")
+        return " ".join(pieces), request._replace(vmcore=tuple(words))
+    return text, request
 
 
 def _lines(row: ErrorText, inspection: Inspection | None, *, first: bool) -> Iterator[str]:

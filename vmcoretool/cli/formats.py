@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vmcoretool.cli.output import emit
+from vmcoretool.cli.output import emit, emit_json
 from vmcoretool.formats.find import find_formats
 from vmcoretool.formats.recognised import RECOGNISED, Recognised
 from vmcoretool.sources.layers import LAYERS
@@ -15,8 +15,6 @@ from vmcoretool.sources.layers import LAYERS
 def command(*, as_json: bool) -> int:
     """List the formats that can be read, with their limits."""
     if as_json:
-        import json  # noqa: PLC0415 - only then
-
         read = [
             {"name": row.name, "title": row.title, "reference": row.reference, "limits": row.limits}
             for row in find_formats()
@@ -25,7 +23,7 @@ def command(*, as_json: bool) -> int:
         named = [
             {"name": row.name, "writer": row.writer, "cure": row.cure} for row in _once(RECOGNISED)
         ]
-        emit(json.dumps({"read": read, "layers": layers, "recognised": named}))
+        emit_json({"read": read, "layers": layers, "recognised": named})
         return 0
     emit("Read:")
     for row in find_formats():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmcoretool.cli.failures import REFUSED
+from vmcoretool.cli.exits import Exit
 from vmcoretool.cli.output import complain, emit
 from vmcoretool.hooks.systems import SYSTEMS, system_named
 from vmcoretool.printable import printable
@@ -239,7 +239,7 @@ def _complain_of_others(plan: Plan, root: str) -> bool:
 
 def _needs_root(error: PermissionError) -> int:
     complain(f"{printable(str(error.filename))}: {error.strerror}; writing there needs root")
-    return REFUSED
+    return Exit.REFUSED
 
 
 def _say_what_next(plan: Plan, root: str, *, removed: bool = False) -> None:

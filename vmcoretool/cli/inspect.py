@@ -2,99 +2,96 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmcoretool.cli.failures import report
-from vmcoretool.cli.options import (
-    NOT_A_XEN_HOST,
-    PROVEN,
-    dump_options,
-    inspect,
-    opened,
-    use_colour,
-)
-from vmcoretool.cli.output import emit
+from vmcoretool.cli.exits import Exit, Failure, exit_code, failure_of
+from vmcoretool.cli.options import dump_options, inspect, opened, say_that_it_waits
+from vmcoretool.cli.output import OutputError, complain, emit, emit_json, settings, use_colour
 from vmcoretool.cli.progress import Watch
+from vmcoretool.printable import printable
 from vmcoretool.render.text import inspection_text
 from vmcoretool.vmcore import group_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vmcoretool.cli.options import Request
     from vmcoretool.inspection.inspect import Inspection
-
-INTERRUPTED: Final = 130
 
 
 @click.command("inspect")
 @dump_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per dump and line.")
-@click.option("-v", "--verbose", is_flag=True, help="Show each step of the proof.")
-@click.option(
-    "-q", "--quiet", is_flag=True, help="Print only xen_phys_start and its status, or the kind."
-)
-@click.option("--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto")
-def command(
-    request: Request,
-    colour: str,
-    *,
-    as_json: bool,
-    verbose: bool,
-    quiet: bool,
-) -> int:
+def command(request: Request, *, as_json: bool) -> int:
     """What is this dump, where is the hypervisor, how sure is that, and how to open it.
 
-    Parts of a makedumpfile --split set given together, in any order, are one dump.
+    Parts of a makedumpfile --split set given together, in any order, are one dump. With -q:
+    xen_phys_start and its status, or the kind.
     """
-
-    def render(inspection: Inspection) -> str:
-        if as_json:
-            from vmcoretool.inspection.as_json import inspection_json  # noqa: PLC0415 - only then
-
-            return inspection_json(inspection)
-        if quiet:
-            start = inspection.verdict.xen_phys_start
-            host = inspection.kind == "xen-host"
-            said = inspection.verdict.status if host else inspection.kind
-            return f"{'-' if start is None else hex(start)} {said}"
-        return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
-
-    def show(paths: tuple[str, ...]) -> int:
-        wanted = request._replace(vmcore=paths)
-        with Watch() as watch, opened(wanted, watch) as dump:
-            inspection = inspect(dump, wanted)
-            emit(render(inspection))
-            return INTERRUPTED if watch.stopped else exit_code(inspection)
-
+    for path in request.vmcore:
+        say_that_it_waits(path)
+    groups = group_parts(request.vmcore)
     worst = 0
-    for paths in group_parts(request.vmcore):
-        worst = max(worst, _guarded(show, paths))
-        if worst == INTERRUPTED:
+    for number, paths in enumerate(groups):
+        wanted = request._replace(vmcore=paths)
+        failure = _show(wanted, as_json=as_json, several=len(groups) > 1)
+        worst = max(worst, failure if isinstance(failure, Exit) else failure.exit)
+        if isinstance(failure, Failure):
+            _lament(failure, paths, as_json=as_json, several=len(groups) > 1)
+        if worst == Exit.INTERRUPTED:
+            for rest in groups[number + 1 :]:
+                _lament(_NOT_REACHED, rest, as_json=as_json, several=True)
             break
     return worst
 
 
-def _guarded(show: Callable[[tuple[str, ...]], int], paths: tuple[str, ...]) -> int:
+_NOT_REACHED = Failure("Interrupted", "not inspected: interrupted before", "", Exit.INTERRUPTED)
+
+
+def _show(request: Request, *, as_json: bool, several: bool) -> Exit | Failure:
     # One dump that cannot be read must not keep the others from being shown.
     try:
-        return show(paths)
-    except BrokenPipeError:
+        with Watch() as watch, opened(request, watch) as dump:
+            inspection = inspect(dump, request)
+            if as_json:
+                from vmcoretool.inspection.as_json import inspection_object  # noqa: PLC0415 - so
+
+                emit_json(inspection_object(inspection))
+            elif settings.quiet:
+                emit(_name(request.vmcore, several=several) + _quiet(inspection))
+            else:
+                verbose = settings.verbose > 0
+                emit(inspection_text(inspection, verbose=verbose, colour=use_colour()))
+            return Exit.INTERRUPTED if watch.stopped else exit_code(inspection)
+    except (BrokenPipeError, OutputError):
         raise
-    except Exception as error:
-        code = report(error)
-        if code is None:
+    except (Exception, KeyboardInterrupt) as error:
+        if settings.verbose > 1 and failure_of(error).exit is Exit.BUG:
             raise
-        return code
+        return failure_of(error)
 
 
-def exit_code(inspection: Inspection) -> int:
-    """The contract's exit code for a dump that could be read."""
-    if inspection.interrupted:
-        return INTERRUPTED
-    if inspection.kind != "xen-host":
-        return NOT_A_XEN_HOST
-    proven = inspection.verdict.status in PROVEN
-    return int(not proven or any(found.level == "error" for found in inspection.findings))
+def _quiet(inspection: Inspection) -> str:
+    start = inspection.verdict.xen_phys_start
+    host = inspection.kind == "xen-host"
+    word = inspection.verdict.status if host else inspection.kind
+    return f"{'-' if start is None else hex(start)} {word}"
+
+
+def _name(paths: tuple[str, ...], *, several: bool) -> str:
+    return f"{printable(' '.join(paths))}: " if several else ""
+
+
+def _lament(failure: Failure, paths: tuple[str, ...], *, as_json: bool, several: bool) -> None:
+    if failure is not _NOT_REACHED:
+        complain(failure.sentence)
+    if as_json:
+        emit_json(_object(failure, paths))
+    elif settings.quiet and several:
+        emit(f"{_name(paths, several=True)}- failed")
+
+
+def _object(failure: Failure, paths: tuple[str, ...]) -> dict[str, Any]:
+    from vmcoretool.inspection.as_json import failure_object  # noqa: PLC0415 - only with --json
+
+    return failure_object(paths, failure.as_object())

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmcoretool.budget import Budget
-from vmcoretool.cli.options import check_format
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.exits import Exit
+from vmcoretool.cli.options import check_format, open_watched
+from vmcoretool.cli.output import complain, emit, emit_json
 from vmcoretool.cli.progress import Watch
 from vmcoretool.render.notes import note_objects
-from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,21 +23,18 @@ if TYPE_CHECKING:
 def command(vmcore: tuple[str, ...], format_name: str | None, *, as_json: bool) -> int:
     """List every ELF note: owner, type, size and decoded fields."""
     check_format(format_name)
-    with (
-        Watch() as watch,
-        open_vmcore(*vmcore, format_name=format_name, budget=Budget(watch=watch)) as opened,
-    ):
+    with Watch() as watch, open_watched(vmcore, format_name, watch) as opened:
         notes = note_objects(opened)
         findings = opened.findings
     if as_json:
-        import json  # noqa: PLC0415 - only then
-
-        emit(json.dumps(notes))
+        emit_json(notes)
     else:
         for note in notes:
             emit("\n".join(_lines(note)))
     for found in findings:
         complain(f"{found.level}: {found.message}")
+    if watch.stopped:
+        return Exit.INTERRUPTED
     return int(any(found.level == "error" for found in findings))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from vmcoretool.budget import Budget
-from vmcoretool.cli.output import complain, is_terminal
+from vmcoretool.cli.exits import PROVEN, Exit
+from vmcoretool.cli.nearly import did_you_mean
+from vmcoretool.cli.output import complain, remark, settings
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.inspect import Inspection, inspect_vmcore, locate
-from vmcoretool.printable import printable
 from vmcoretool.render.text import whose
 from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import open_vmcore
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmcoretool.evidence.facts import Scan
+    from vmcoretool.evidence.known import Known
+    from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.host.host import Host
     from vmcoretool.vmcore import Vmcore
 
 _LIMIT: Final = 1 << 64
+_WAITED_FOR: Final[set[str]] = set()
 
 
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
@@ -112,18 +117,14 @@ _OPTIONS: Final = (
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
-NOT_A_XEN_HOST: Final = 6
-PROVEN: Final = ("verified", "not-relocatable")
-
-
 def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
     """Open a dump, find the host in it, and have a question answered.
 
     Returns:
         What ``answer`` returns; 1 also where the dump has an error or its address is not proved;
-        or the exit code for a dump that is none of a Xen host.
+        or the exit code for a dump that is none of a Xen host, or for an answer that Ctrl-C ended.
     """
-    path = printable(request.vmcore[0])
+    path = request.vmcore[0]
     with Watch() as watch, opened(request, watch) as vmcore:
         located = locate(
             vmcore,
@@ -131,40 +132,83 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             places=request.places,
             scan=request.scan,
         )
+        trace(vmcore, located.verdict)
         if located.kind != "xen-host":
+            if watch.stopped:  # what was not looked at may tell
+                raise KeyboardInterrupt
             complain(f"{path}: {whose(located.kind, vmcore)}")
             for found in vmcore.findings:
-                complain(f"{path}: {printable(found.message)}")
-            return NOT_A_XEN_HOST
-        for one in located.known.namelist.matches:
-            if one.candidate.named and one.match != "matches":
-                why = printable("; ".join(one.reasons))
-                complain(f"{printable(one.candidate.path)} is not used: {why}")
+                complain(f"{path}: {found.message}")
+            return Exit.NOT_A_XEN_HOST
+        _report_unused(located.known)
         host = located.host()
         code = answer(host)
         for found in vmcore.findings:
             if found.level == "error":
-                complain(f"{path}: {printable(found.message)}")
-                code = code or 1
+                complain(f"{path}: {found.message}")
+                code = code or Exit.NOT_PROVED
+        if watch.stopped:
+            complain("interrupted: this is what was found by then")
+            return Exit.INTERRUPTED
         if host.verdict.status not in PROVEN:
             complain(f"{path}: the hypervisor's address is {host.verdict.status}: see 'inspect'")
-            code = code or 1
+            code = code or Exit.NOT_PROVED
         return code
+
+
+def _report_unused(known: Known) -> None:
+    for row in known.namelist.matches:
+        if row.candidate.named and row.match != "matches":
+            complain(f"{row.candidate.path} is not used: {'; '.join(row.reasons)}")
 
 
 def opened(request: Request, watch: Watch) -> Vmcore:
     """The dump that was asked for, open."""
-    return open_vmcore(*request.vmcore, format_name=request.format_name, budget=Budget(watch=watch))
+    return open_watched(request.vmcore, request.format_name, watch)
+
+
+def open_watched(paths: tuple[str, ...], format_name: str | None, watch: Watch) -> Vmcore:
+    """The dump in these files, open, whose work Ctrl-C ends."""
+    for path in paths:
+        say_that_it_waits(path)
+    budget = Budget(watch=watch)
+    if settings.verbose > 1:
+        from vmcoretool.cli.tracing import TracingBudget  # noqa: PLC0415 - only with -vv
+
+        budget = TracingBudget(watch=watch)
+    watch.budget = budget
+    return open_vmcore(*paths, format_name=format_name, budget=budget)
+
+
+def say_that_it_waits(path: str) -> None:
+    """Say that opening a named pipe waits for its writer."""
+    try:
+        if path not in _WAITED_FOR and stat.S_ISFIFO(os.lstat(path).st_mode):
+            _WAITED_FOR.add(path)
+            remark(f"{path}: a named pipe; waiting for what writes to it")
+    except (OSError, ValueError):
+        return  # opening it will say why
+
+
+def trace(vmcore: Vmcore, verdict: Verdict) -> None:
+    """With -vv, log what was opened and what each source of evidence said."""
+    if settings.verbose > 1:
+        from vmcoretool.cli.tracing import log_dump, log_verdict  # noqa: PLC0415 - only with -vv
+
+        log_dump(vmcore)
+        log_verdict(verdict)
 
 
 def inspect(vmcore: Vmcore, request: Request) -> Inspection:
     """Inspect an open dump as asked."""
-    return inspect_vmcore(
+    inspection = inspect_vmcore(
         vmcore,
         xen_phys_start=request.xen_phys_start,
         places=request.places,
         scan=request.scan,
     )
+    trace(vmcore, inspection.verdict)
+    return inspection
 
 
 def check_format(name: str | None) -> None:
@@ -175,11 +219,7 @@ def check_format(name: str | None) -> None:
 
     names = [row.name for row in find_formats()]
     if name not in names:
-        raise click.BadParameter(f"{name!r} is none of: {', '.join(names)}", param_hint="--format")
-
-
-def use_colour(choice: str) -> bool:
-    """Whether to colour: asked for, or on a terminal that does not object (no-color.org)."""
-    if choice == "auto":
-        return is_terminal() and not os.environ.get("NO_COLOR")
-    return choice == "always"
+        raise click.BadParameter(
+            f"{name!r} is none of: {', '.join(names)}{did_you_mean(name, names)}",
+            param_hint="--format",
+        )

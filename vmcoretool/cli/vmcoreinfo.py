@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vmcoretool.budget import Budget
-from vmcoretool.cli.options import check_format
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.exits import Exit
+from vmcoretool.cli.nearly import did_you_mean
+from vmcoretool.cli.options import check_format, open_watched
+from vmcoretool.cli.output import complain, emit, emit_json, remark
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.inspect import locate
 from vmcoretool.printable import printable
-from vmcoretool.vmcore import open_vmcore
 
 if TYPE_CHECKING:
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
     from vmcoretool.vmcore import Vmcore
 
-INTERRUPTED: Final = 130
 DOM0: Final = 0
 
 
@@ -49,10 +48,7 @@ def command(
     Under Xen the headers lack Linux's: --source linux then finds it in dom0's memory.
     """
     check_format(format_name)
-    with (
-        Watch() as watch,
-        open_vmcore(*vmcore, format_name=format_name, budget=Budget(watch=watch)) as opened,
-    ):
+    with Watch() as watch, open_watched(vmcore, format_name, watch) as opened:
         of_headers = opened.vmcoreinfo_linux if domain == DOM0 else None
         found = {"xen": opened.vmcoreinfo_xen, "linux": of_headers}
         if domain != DOM0:
@@ -62,36 +58,38 @@ def command(
         if info is None and source == "linux":
             info = _from_memory(opened, domain)
             if info is None:
-                return INTERRUPTED if watch.stopped else 1
+                if watch.stopped:  # what was not looked at may hold it
+                    raise KeyboardInterrupt
+                return 1
     if info is None:
         wanted = " or ".join({"xen": "VMCOREINFO_XEN", "linux": "VMCOREINFO"}[n] for n in names)
-        complain(f"{printable(vmcore[0])}: the headers carry no {wanted}")
+        complain(f"{vmcore[0]}: the headers carry no {wanted}")
         return 1
     if key is not None and key not in info.entries:
-        complain(f"{printable(vmcore[0])}: no key {printable(key)}")
+        complain(f"{vmcore[0]}: no key {key}{did_you_mean(key, info.entries)}")
         return 1
     if as_json:
-        import json  # noqa: PLC0415 - only then
-
-        emit(json.dumps(info.entries[key] if key is not None else dict(info.entries)))
+        emit_json(info.entries[key] if key is not None else dict(info.entries))
     elif key is not None:
         emit(info.entries[key])
     else:
         lines = info.raw.removesuffix(b"\n").split(b"\n")
         emit("\n".join(printable(line) for line in lines))
-    return 0
+    return Exit.INTERRUPTED if watch.stopped else 0
 
 
 def _from_memory(vmcore: Vmcore, domain: int) -> VmcoreInfo | None:
     # What the headers lack is in the domain's own memory; where the text comes from is said.
     located = locate(vmcore)
-    name = printable(vmcore.paths[0])
+    name = vmcore.paths[0]
     if located.kind != "xen-host":
         complain(f"{name}: the headers carry no VMCOREINFO")
         return None
     chosen, candidates = located.host().linux_vmcoreinfo(domain)
+    if vmcore.budget.stopped and chosen is None:
+        return None
     if chosen:
-        complain(f"found in memory of domain {domain}, at machine address {chosen.maddr:#x}")
+        remark(f"found in memory of domain {domain}, at machine address {chosen.maddr:#x}")
         return chosen.info
     for one in candidates:
         whose = "owner unknown" if one.owner is None else f"of domain {one.owner}"

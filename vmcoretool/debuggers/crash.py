@@ -9,9 +9,7 @@ or ``--hyper``.
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.debuggers.crash_caveats import (
     address_caveats,
@@ -26,7 +24,7 @@ from vmcoretool.debuggers.packages import Caveat, hypervisor_package, namelist_c
 from vmcoretool.debuggers.session import VMLINUX, learnt_by_crash
 from vmcoretool.formats.api import EM_386
 from vmcoretool.host.symbol_files import DOM0, HYPERVISOR, session_of
-from vmcoretool.printable import printable
+from vmcoretool.printable import bash_word, shell_word
 
 if TYPE_CHECKING:
     from vmcoretool.debuggers.session import Sessions
@@ -35,8 +33,7 @@ if TYPE_CHECKING:
 XEN_SYMS: Final = "xen-syms"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrashCommand:
+class CrashCommand(NamedTuple):
     """One crash session.
 
     Attributes:
@@ -57,7 +54,7 @@ class CrashCommand:
 
     def shell(self) -> str:
         """The command quoted for any POSIX shell; safe to eval whatever the files are called."""
-        return shlex.join(self.argv)
+        return shell(self.argv)
 
     def display(self) -> str:
         r"""The command for a terminal: control characters appear as in bash's ``$'\n'``."""
@@ -66,14 +63,12 @@ class CrashCommand:
 
 def display(argv: tuple[str, ...]) -> str:
     r"""Arguments for a terminal: control characters appear as in bash's ``$'\n'``."""
-    return " ".join(_display(word) for word in argv)
+    return " ".join(map(bash_word, argv))
 
 
-def _display(word: str) -> str:
-    if word.isascii() and word.isprintable():
-        return shlex.quote(word)
-    escaped = printable(word.replace("\\", "\\\\").replace("'", "\\'"))
-    return f"$'{escaped}'"
+def shell(argv: tuple[str, ...]) -> str:
+    """Arguments for any POSIX shell, in printable text, newlines and tabs."""
+    return " ".join(map(shell_word, argv))
 
 
 def suggest(sessions: Sessions) -> tuple[CrashCommand, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,9 +15,16 @@ if TYPE_CHECKING:
 Strength = Literal["recorded", "derived", "suggested"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What one source says of the address.
+class _Evidence(NamedTuple):
+    source: str
+    xen_phys_start: Maddr | None
+    strength: Strength
+    basis: str
+    steps: tuple[str, ...]
+
+
+class Evidence(_Evidence):
+    """What one source says of the address; its texts, which quote the dump, are printable.
 
     Attributes:
         source: a name from the closed list of sources.
@@ -27,19 +35,42 @@ class Evidence:
         steps: the parts of a proof, enough to repeat it by hand.
     """
 
-    source: str
-    xen_phys_start: Maddr | None
-    strength: Strength
-    basis: str
-    steps: tuple[str, ...] = ()
+    __slots__ = ()
+
+    def __new__(  # noqa: PYI034 - Self is in typing from 3.11 on only
+        cls,
+        *,
+        source: str,
+        xen_phys_start: Maddr | None,
+        strength: Strength,
+        basis: str,
+        steps: tuple[str, ...] = (),
+    ) -> Evidence:
+        """All by name."""
+        return super().__new__(
+            cls, source, xen_phys_start, strength, printable(basis), tuple(map(printable, steps))
+        )
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        return (), self._asdict()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """Why a source says nothing."""
-
+class _Silence(NamedTuple):
     source: str
     reason: str
+
+
+class Silence(_Silence):
+    """Why a source says nothing, in printable text."""
+
+    __slots__ = ()
+
+    def __new__(cls, *, source: str, reason: str) -> Silence:  # noqa: PYI034 - as above
+        """All by name."""
+        return super().__new__(cls, source, printable(reason))
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        return (), self._asdict()
 
 
 When = Literal["always", "in doubt", "image known"]

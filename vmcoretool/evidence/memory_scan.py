@@ -6,7 +6,6 @@ themselves there, the rule of the idle page table picks the right one.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import Maddr, Vaddr
@@ -55,7 +54,7 @@ def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
         info = place.traces.vmcoreinfo if facts.pgd_l4 is None else None
         if info and info.symbol("pgd_l4") == idle.vaddr:
             basis = f"{evidence.basis}; VMCOREINFO_XEN in the image names pgd_l4 there"
-            evidence = replace(evidence, basis=basis)
+            evidence = evidence._replace(basis=basis)
         yield evidence
     if not harvest.found:
         budget = facts.vmcore.budget

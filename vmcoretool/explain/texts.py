@@ -15,6 +15,7 @@ CRASH: Final = "crash"
 MAKEDUMPFILE: Final = "makedumpfile"
 _COMMON: Final = 2
 _SUGGESTED: Final = 4
+_NO_QUOTES: Final = dict.fromkeys(map(ord, "\"'`\u2018\u2019\u201c\u201d"))
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -65,7 +66,8 @@ def similar_texts(text: str) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.lower().replace("\u2019", "'").split())
+    # a shell may have eaten the quotes
+    return " ".join(text.lower().translate(_NO_QUOTES).split())
 
 
 def _by_release() -> tuple[ErrorText, ...]:

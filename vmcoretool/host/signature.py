@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.printable import printable
+
+try:  # as the standard library's random does: hashlib loads all of OpenSSL
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256  # Python 3.11 and older
+    except ImportError:  # a Python built without its own
+        from hashlib import sha256
 
 if TYPE_CHECKING:
     from vmcoretool.host.host import Host
@@ -45,7 +52,7 @@ class Signature(NamedTuple):
         # by name: a field added later must not change what a crash is called
         parts = (self.panic, self.version, self.build_id, self.rip_offset)
         text = "\0".join("-" if part is None else str(part) for part in parts)
-        return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+        return str(sha256(text.encode()).hexdigest())[:_ID_LENGTH]
 
 
 def find_signature(host: Host, xen: XenIdentity) -> Signature | None:

@@ -7,9 +7,9 @@ counts are numbers, unknown is null, an absent list is empty.  Output is ASCII.
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Any, Final
 
+from vmcoretool.debuggers.crash import shell
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -51,12 +51,37 @@ def inspection_object(inspection: Inspection) -> dict[str, Any]:
             {
                 "purpose": one.purpose,
                 "argv": [_text(word) for word in one.argv],
-                "shell": _text(shlex.join(one.argv)),
+                "shell": shell(one.argv),
                 "caveats": list(one.caveats),
             }
             for one in inspection.filters
         ],
         "findings": [found._asdict() for found in inspection.findings],
+    }
+
+
+_NULL_KEYS: Final = (
+    "xen",
+    "relocation",
+    "idle_page_table",
+    "dom0",
+    "cpus",
+    "domains",
+    "namelists",
+    "commands",
+    "makedumpfile",
+    "findings",
+)
+
+
+def failure_object(paths: tuple[str, ...], error: dict[str, Any]) -> dict[str, Any]:
+    """The object for a dump that could not be inspected: ``error`` and what was given."""
+    return {
+        "schema": SCHEMA,
+        "dump": {"paths": [_text(path) for path in paths]},
+        "kind": None,
+        **dict.fromkeys(_NULL_KEYS),
+        "error": error,
     }
 
 
@@ -66,7 +91,7 @@ def command_object(command: CrashCommand) -> dict[str, Any]:
         "target": command.target,
         "purpose": command.purpose,
         "argv": [_text(word) for word in command.argv],
-        "shell": _text(command.shell()),
+        "shell": command.shell(),
         "ready": command.ready,
         "requires_option": command.requires_option,
         "caveats": list(command.caveats),

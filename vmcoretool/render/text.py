@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.printable import printable
+from vmcoretool.printable import bash_word, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def inspection_text(inspection: Inspection, *, verbose: bool = False, colour: bo
     if inspection.kind == "xen-host":
         lines += _host(inspection, verbose=verbose, colour=colour)
     elif inspection.kind in ("linux", "xen-domain"):
-        lines += ["", "  Open it with:  crash VMLINUX " + printable(inspection.vmcore.paths[0])]
+        lines += ["", "  Open it with:  crash VMLINUX " + bash_word(inspection.vmcore.paths[0])]
     lines += _findings(inspection, colour=colour)
     return "\n".join(lines)
 
