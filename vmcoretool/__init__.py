@@ -19,11 +19,14 @@ if sys.version_info < (3, 10):
 from vmcoretool.addresses import Extent, FileOffset, Maddr, Mfn, Vaddr
 from vmcoretool.debuggers.crash import CrashCommand
 from vmcoretool.errors import (
+    AddressError,
     FormatError,
     LogError,
     MemoryFault,
     MissingSymbolError,
     NamelistError,
+    SpaceError,
+    TableFault,
     TranslationFault,
     TruncatedError,
     UnknownFormatError,
@@ -46,6 +49,7 @@ from vmcoretool.vmcore import Vmcore, open_vmcore
 from vmcoretool.xen.version import XenVersion
 
 __all__ = [
+    "AddressError",
     "CpuState",
     "CrashCommand",
     "CrashInfo",
@@ -66,6 +70,8 @@ __all__ = [
     "Places",
     "Report",
     "Silence",
+    "SpaceError",
+    "TableFault",
     "TranslationFault",
     "TruncatedError",
     "UnknownFormatError",
