@@ -10,7 +10,6 @@ from vmcoretool.memory.x86_64 import frame
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
 from vmcoretool.xen.build_id import find_build_id
-from vmcoretool.xen.console import Ring, find_ring
 from vmcoretool.xen.image.contradiction import contradiction
 from vmcoretool.xen.image.idle_table import (
     NOT_RELOCATED_LIMIT,
@@ -21,6 +20,7 @@ from vmcoretool.xen.image.idle_table import (
 from vmcoretool.xen.image.image import BASE_ALIGNMENT
 from vmcoretool.xen.image.layouts import NOT_RELOCATED
 from vmcoretool.xen.image.roots import Root, Survey, survey
+from vmcoretool.xen.ring import Ring, find_ring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -258,7 +258,7 @@ class Case:
             idle_tables = (*self.idle_tables, *self.scanned)
             bases = [idle.vaddr for idle in idle_tables if idle.base == image.base]
             near = bases[0] if bases else image.runs[-1].vaddr
-            ring = find_ring(self.vmcore.memory, image, near)
+            ring = find_ring(self.vmcore.memory, image, near, self.budget)
             if ring:
                 return image, ring
         return None

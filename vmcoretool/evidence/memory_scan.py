@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
+from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import frame
 from vmcoretool.xen.image.idle_table import (
     IdleTable,
@@ -67,7 +68,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         if not case.xen_notes and not case.budget.stopped:
             from vmcoretool.xen.vmcoreinfo import find_text  # noqa: PLC0415 - the last resort
 
-            text = find_text(case.vmcore.memory, case.budget)
+            text = find_text(case.vmcore.memory, case.budget, scan_allowance(case.vmcore.sources))
             reason += f"; text of VMCOREINFO_XEN lies at {text:#x}" if text else ""
         yield Silence(source=NAME, reason=reason)
 
@@ -79,7 +80,7 @@ def _harvest(case: Case) -> _Harvest:
     found: dict[tuple[int, int], tuple[IdleTable, Image]] = {}
     low: list[Maddr] = []
     tables = 0
-    for page in self_references(memory, case.budget):
+    for page in self_references(memory, case.budget, scan_allowance(case.vmcore.sources)):
         tables += 1
         try:
             upper = image_slot(memory, page)

@@ -12,6 +12,7 @@ from vmcoretool.errors import LogError, MemoryFault
 from vmcoretool.linux.kernel import Kernel, find_kernel
 from vmcoretool.linux.printk import kernel_reader, log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
+from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import FRAME_MASK, frame
 from vmcoretool.xen.console import Console, console_by_symbols, read_console
 from vmcoretool.xen.cpus import STRUCT_VCPU, CpuUse, find_uses
@@ -127,7 +128,7 @@ class Host:
                 "neither the notes nor the image hold VMCOREINFO_XEN, which Xen 3.3 and later "
                 "write when a crash kernel is loaded",
             )
-        return find_domains(self.space, self.vmcoreinfo, self.frames)
+        return find_domains(self.space, self.vmcoreinfo, self.frames, self.case.budget)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -147,7 +148,7 @@ class Host:
             return tuple(CpuUse(state, None, None, reason) for state in states)
         idle = [one.maddr for one in (*self.case.idle_tables, *self.case.scanned)]
         domains = self.domains  # the frame table learns of them
-        return find_uses(states, self.space, idle, self.frames, domains)
+        return find_uses(states, self.space, idle, self.frames, domains, self.case.budget)
 
     def roots(self, domain: Domain) -> Iterator[tuple[Maddr, str]]:
         """Level 4 tables of a PV domain and how each was found, each table once."""
@@ -219,7 +220,10 @@ class Host:
         domains = self.domains  # the frame table learns of them
         candidates: list[Candidate] = []
         chosen = None
-        for found in search_vmcoreinfo(self.memory, self.case.budget, backwards=backwards):
+        allowance = scan_allowance(self.case.vmcore.sources)
+        for found in search_vmcoreinfo(
+            self.memory, self.case.budget, allowance, backwards=backwards
+        ):
             candidate = Candidate(found.maddr, found.info, self._owner(found.maddr))
             candidates.append(candidate)
             if candidate.owner == domain_id and domains:
@@ -247,7 +251,8 @@ class Host:
         word_size = domain.shared_info.word_size if domain.shared_info else 8
         for root, _ in self.roots(domain):
             try:
-                return tuple(log_lines(info, kernel_reader(self.memory, root), word_size))
+                read = kernel_reader(self.memory, root)
+                return tuple(log_lines(info, read, word_size, self.case.budget))
             except LogError as error:
                 trouble = error
         raise trouble

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.xen.image.image import Image
 
-PAGE: Final = 4096
 HYPERVISOR_START: Final = 0xFFFF_8000_0000_0000
 """HYPERVISOR_VIRT_START: slot 256 (xen/include/public/arch-x86/xen-x86_64.h)."""
 HYPERVISOR_END: Final = 0xFFFF_8800_0000_0000
