@@ -259,7 +259,7 @@ def _bytes(fields: _Fields, work: Work) -> Iterator[bytes]:
     count = min(fields.number(logged, 4) if logged is not None else end, size)
     start = end - count
     text = b"".join((data[start % size :], data[: start % size]))[:count]
-    lines = text.removesuffix(b"\n").split(b"\n", MAX_LINES)
+    lines = text.removesuffix(b"\n").split(b"\n", MAX_LINES + 1)
     for line in lines[1:] if count == size else lines:
         if not work.go_on():
             return

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 4096
 """VMCOREINFO_BYTES: a page, in all versions."""
-MAX_NOTES: Final = 1 << 14
+MAX_MARKS: Final = 1 << 21
 MAX_LINES: Final = 1 << 17
 """Of all notes together: a thousand guests have as many."""
+_LEAST_LINES: Final = 8
 _MARK: Final = b"VMCOREINFO\0\0OSRELEASE="
 _HEADER: Final = struct.Struct("<III")
 _TEXT: Final = 24
@@ -65,7 +66,7 @@ def search_vmcoreinfo(
     runs = machine_runs(memory)
     total = sum(run.size for run in runs)
     work = budget.work("searching VMCOREINFO", size=allowance)
-    notes = budget.work("searching VMCOREINFO", steps=MAX_NOTES, size=MAX_LINES)
+    notes = budget.work("searching VMCOREINFO", steps=MAX_MARKS, size=MAX_LINES)
     done = 0
     if not work.progress(done, total):
         return
@@ -73,32 +74,31 @@ def search_vmcoreinfo(
     for window in windows(memory, runs, work, ahead=ahead, backwards=backwards):
         places = window.find(_MARK, _HEADER.size)
         for at in reversed(list(places)) if backwards else places:
-            text = window.data[at + _TEXT : at + _TEXT + MAX_TEXT].split(b"\0", 1)[0]
-            if not notes.go_on(size=text.count(b"\n")):
+            note = _note(window, at)
+            lines = max(note.desc.count(b"\n"), _LEAST_LINES) if note else 0
+            if not notes.go_on(size=lines):
                 return
-            found = _note(window, at, text)
-            if found:
-                yield found
+            info = parse_vmcoreinfo(note) if note else None
+            if info and all(key in info.entries for key in _KEYS):
+                yield Found(Maddr(window.at + at), info)
         done += window.own
         if not work.progress(done, total):
             return
     work.progress(total, total)
 
 
-def _note(window: Window, at: int, text: bytes) -> Found | None:
+def _note(window: Window, at: int) -> Note | None:
+    # up to the text's first NUL; None where the header is none of Linux's
     namesz, descsz, kind = _HEADER.unpack_from(window.data, at)
     if (namesz, kind) != (11, 0) or not 0 < descsz <= MAX_TEXT:
         return None
-    maddr = window.at + at
-    note = Note(
+    start = at + _TEXT
+    text, nul, _ = window.data[start : start + descsz].partition(b"\0")
+    return Note(
         owner="VMCOREINFO",
         type=0,
-        desc=text[:descsz],
-        offset=FileOffset(maddr),
-        desc_offset=FileOffset(maddr + _TEXT),
-        complete=at + _TEXT + min(len(text) + 1, descsz) <= len(window.data),
+        desc=text,
+        offset=FileOffset(window.at + at),
+        desc_offset=FileOffset(window.at + start),
+        complete=bool(nul) or len(text) == descsz,
     )
-    info = parse_vmcoreinfo(note)
-    if not all(key in info.entries for key in _KEYS):
-        return None
-    return Found(Maddr(maddr), info)
