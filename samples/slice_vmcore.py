@@ -28,7 +28,7 @@ from vmcoretool.linux.kernel import _blocks, _runs
 from vmcoretool.memory.physical import PageReader, PhysicalMemory
 from vmcoretool.memory.x86_64 import walk
 from vmcoretool.render.notes import note_objects
-from vmcoretool.xen.search import image_blocks
+from vmcoretool.xen.search import image_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,7 +126,7 @@ def linux_pages(vmcore: Vmcore) -> set[int]:
 
 def _pages_with(vmcore: Vmcore, image: Image, needle: bytes) -> set[int]:
     found = set()
-    for vaddr, block in image_blocks(vmcore.memory, image, image.runs[0].vaddr, 1 << 30):
+    for vaddr, block, _ in image_windows(vmcore.memory, image, image.runs[0].vaddr, 1 << 30):
         at = block.find(needle)
         maddr = image.maddr_of(vaddr + at) if at >= 0 else None
         if maddr is not None and (

@@ -41,13 +41,13 @@ from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import parse_vmcoreinfo
 from vmcoretool.printable import log_line
 from vmcoretool.vmcore import read_vmcore
-from vmcoretool.xen.console import Console, Ring, find_ring, read_console
-from vmcoretool.xen.domains import SharedInfo, parse_shared_info
+from vmcoretool.xen.console import Console, read_console
+from vmcoretool.xen.domains import parse_shared_info
 from vmcoretool.xen.frame_table import FrameTable
 from vmcoretool.xen.image.image import Image
 from vmcoretool.xen.image.layouts import LAYOUTS
-from vmcoretool.xen.p2m import kinds_of, to_mfn
 from vmcoretool.xen.panic import read_crash_text
+from vmcoretool.xen.ring import Ring, find_ring
 
 if TYPE_CHECKING:
     from vmcoretool.host.host import Host
@@ -290,11 +290,11 @@ def test_ring_by_its_pointer_and_the_size_beside(by: int) -> None:
     pages = {0x100: bytes(data), 0x200: text.ljust(PAGE, b"\0")}
     run = Run(Vaddr(0xFFFF_82D0_4020_0000), Maddr(0x10_0000), PAGE)
     image = NO_IMAGE._replace(runs=(run,))
-    ring = find_ring(PhysicalMemory(Filtered(pages, 0x100_0000)), image, run.vaddr)
+    ring = find_ring(PhysicalMemory(Filtered(pages, 0x100_0000)), image, run.vaddr, Budget())
     assert ring is not None
     assert ring.pointer == run.vaddr + 0x800
     assert ring.data == text.ljust(0x4000, b"\0")
-    assert find_ring(memory_of(pages), image, run.vaddr) is None
+    assert find_ring(memory_of(pages), image, run.vaddr, Budget()) is None
 
 
 @pytest.mark.parametrize("counted", [True, False])
@@ -498,25 +498,7 @@ def test_finding_for_a_list_that_ends_early() -> None:
     assert "domain-list-damaged" in found
 
 
-# --- p2m, shared info -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("size", "letter"), [(8, "Q"), (4, "I")])
-def test_p2m_tree(size: int, letter: str) -> None:
-    fan = PAGE // size
-    pages = {frame: bytearray(PAGE) for frame in (1, 2, 3)}
-    struct.pack_into(f"<{letter}", pages[1], 0, 2)
-    struct.pack_into(f"<{letter}", pages[2], size, 3)
-    struct.pack_into(f"<{letter}", pages[3], 5 * size, 0x777 | 1 << (8 * size - 1))
-    struct.pack_into(f"<{letter}", pages[3], 6 * size, (1 << 8 * size) - 1)
-    memory = memory_of({frame: bytes(page) for frame, page in pages.items()})
-    shared = SharedInfo(Maddr(0), size, 1 << 20, 1, 0, 0, 0)
-    assert kinds_of(shared) == ("tree",)
-    assert to_mfn(memory, shared, fan + 5, "tree") == 0x777
-    assert to_mfn(memory, shared, fan + 6, "tree") is None
-    assert to_mfn(memory, shared, 1 << 20, "tree") is None
-    with pytest.raises(MemoryFault):
-        to_mfn(memory, shared._replace(frame_list_list=0x99), 0, "tree")
+# --- shared info -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [8, 4])

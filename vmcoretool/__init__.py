@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import Extent, FileOffset, Maddr, Mfn, Vaddr
     from vmcoretool.debuggers.crash import CrashCommand
     from vmcoretool.errors import (
+        AddressError,
         FormatError,
         LogError,
         MemoryFault,
         MissingSymbolError,
         NamelistError,
+        SpaceError,
+        TableFault,
         TranslationFault,
         TruncatedError,
         UnknownFormatError,
@@ -56,6 +59,7 @@ else:
     # Names are imported when they are asked for: importing the package costs next to nothing, and
     # the command line can set its signals before anything else is imported.
     _HOMES = {
+        "AddressError": "vmcoretool.errors",
         "CpuState": "vmcoretool.notes.registers",
         "CrashCommand": "vmcoretool.debuggers.crash",
         "CrashInfo": "vmcoretool.notes.crash_info",
@@ -76,6 +80,8 @@ else:
         "Places": "vmcoretool.symbols.places",
         "Report": "vmcoretool.hooks.report",
         "Silence": "vmcoretool.evidence.api",
+        "SpaceError": "vmcoretool.errors",
+        "TableFault": "vmcoretool.errors",
         "TranslationFault": "vmcoretool.errors",
         "TruncatedError": "vmcoretool.errors",
         "UnknownFormatError": "vmcoretool.errors",
@@ -108,6 +114,7 @@ else:
 
 
 __all__ = [
+    "AddressError",
     "CpuState",
     "CrashCommand",
     "CrashInfo",
@@ -128,6 +135,8 @@ __all__ = [
     "Places",
     "Report",
     "Silence",
+    "SpaceError",
+    "TableFault",
     "TranslationFault",
     "TruncatedError",
     "UnknownFormatError",

@@ -7,11 +7,18 @@
         TruncatedError                    a structure runs past the end of the file
         UnknownFormatError                no format claimed the file
       UnsupportedFormatError              understood, but not read here
-      MemoryFault (LookupError)           machine memory that the dump does not hold
-        TranslationFault                  a page walk that cannot go on
+      AddressError (LookupError)          an address whose byte cannot be read
+        MemoryFault                       machine memory that the dump does not hold
+          TableFault                      ... and a page table lies there
+          TranslationFault                nothing is mapped at a virtual address
+      SpaceError                          an address space that is not known
       LogError                            a kernel's log that cannot be read
       NamelistError                       a symbol file that cannot be used
         MissingSymbolError (LookupError)  a symbol it does not have
+
+*Not mapped* is not *not in the dump*: TranslationFault is a MemoryFault for one more release only,
+so that ``except MemoryFault`` goes on to catch both; write AddressError for that.
+All of them survive pickling, as between the processes of a pool.
 """
 
 from __future__ import annotations
@@ -22,6 +29,8 @@ from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import FileOffset, Maddr, Vaddr
+
+State = dict[str, object]
 
 
 class VmcoreError(Exception):
@@ -49,8 +58,18 @@ class VmcoreError(Exception):
         text = f"{printable(self.path)}: {self.what}" if self.path else self.what
         return text if self.where is None else f"{text} (file offset {self.where:#x})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # without __init__, whose arguments are not the ones that Exception keeps
+        return _unpickle, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         return f"{self.message}; {printable(self.cure)}" if self.cure else self.message
+
+
+def _unpickle(kind: type[VmcoreError], args: tuple[object, ...], state: State) -> VmcoreError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class FormatError(VmcoreError, ValueError):
@@ -69,7 +88,20 @@ class UnsupportedFormatError(VmcoreError):
     """The format is recognised, but vmcoretool does not read it."""
 
 
-class MemoryFault(VmcoreError, LookupError):
+class AddressError(VmcoreError, LookupError):
+    """An address whose byte cannot be read.
+
+    Attributes:
+        reason: why, as words that can follow "the page".
+        steps: of a walk through page tables, (level, table, slot, entry) of each entry that was
+            read on the way; () for machine addresses.
+    """
+
+    reason: str = ""
+    steps: tuple[tuple[int, Maddr, int, int], ...] = ()
+
+
+class MemoryFault(AddressError):
     """Machine memory that the dump does not hold.
 
     Attributes:
@@ -80,22 +112,21 @@ class MemoryFault(VmcoreError, LookupError):
 
     def __init__(self, maddr: Maddr, *, excluded: bool = False, reason: str = "") -> None:
         missing = "was left out of the dump, or lost" if excluded else "is not in the dump"
-        self.reason = reason or missing
-        super().__init__(f"machine address {maddr:#x} {self.reason}")
+        reason = reason or missing
+        super().__init__(f"machine address {maddr:#x} {reason}")
+        self.reason = reason
         self.maddr = maddr
         self.excluded = excluded
 
 
-class TranslationFault(MemoryFault):
-    """A page walk that cannot go on.
+class TableFault(MemoryFault):
+    """A page table on the way to a virtual address that the dump does not hold.
 
     Attributes:
         vaddr: the address being translated.
-        level: 4 (top) to 1 (last), the level of ``entry``.
-        table: machine address of the table page.
-        index: the slot in it.
-        entry: the entry found, or None when the table page itself is missing.
-        steps: (level, table, slot, entry) of each entry that was read on the way.
+        level: of the table: 4 (top) to 1 (last).
+        table: its machine address.
+        index: the slot in it that would be next.
     """
 
     def __init__(  # noqa: PLR0913 - all that repeats the walk by hand
@@ -105,25 +136,55 @@ class TranslationFault(MemoryFault):
         level: int,
         table: Maddr,
         index: int,
-        entry: int | None,
+        cause: MemoryFault,
+        steps: tuple[tuple[int, Maddr, int, int], ...] = (),
+    ) -> None:
+        super().__init__(cause.maddr, excluded=cause.excluded)
+        self.reason = f"the table page {cause.reason}"
+        place = f"{vaddr:#x}: level {level} table {table:#x} slot {index}"
+        self.what = printable(f"{place}: {self.reason}")
+        self.steps = steps
+        self.vaddr = vaddr
+        self.level = level
+        self.table = table
+        self.index = index
+
+
+class TranslationFault(MemoryFault):
+    """Nothing is mapped at a virtual address; every table on the way is in the dump.
+
+    Attributes:
+        vaddr: the address being translated.
+        level: 4 (top) to 1 (last), the level of ``entry``.
+        table: machine address of the table page; ``maddr`` is the same, and no byte is missing.
+        index: the slot in it.
+        entry: what the slot holds.
+    """
+
+    def __init__(  # noqa: PLR0913 - all that repeats the walk by hand
+        self,
+        vaddr: Vaddr,
+        *,
+        level: int,
+        table: Maddr,
+        index: int,
+        entry: int,
         reason: str,
         steps: tuple[tuple[int, Maddr, int, int], ...] = (),
     ) -> None:
-        super().__init__(table)
+        super().__init__(table, reason=reason)
+        place = f"level {level} table {table:#x} slot {index}"
+        self.what = printable(f"{vaddr:#x}: {place} = {entry:#x}: {reason}")
         self.steps = steps
         self.vaddr = vaddr
         self.level = level
         self.table = table
         self.index = index
         self.entry = entry
-        self.reason = reason
-        shown = "" if entry is None else f" = {entry:#x}"
-        where = f"{vaddr:#x}: level {level} table {table:#x} slot {index}"
-        self.what = printable(f"{where}{shown}: {reason}")
 
 
 class SpaceError(VmcoreError):
-    """An address space that the dump does not tell, or an address that no space has."""
+    """An address space that the dump does not show, or an address that no space has."""
 
 
 class LogError(VmcoreError):

@@ -10,9 +10,14 @@ import click
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
-from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
-from vmcoretool.cli.vtop import translate
-from vmcoretool.errors import MemoryFault, SpaceError
+from vmcoretool.cli.space import (
+    MACHINE,
+    check_space,
+    find_spaces,
+    first_that_maps,
+    parse_address,
+)
+from vmcoretool.errors import AddressError, SpaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +79,7 @@ def command(
                     data += piece
                 else:
                     emit("\n".join(_rows(at, piece)))
-        except (MemoryFault, SpaceError) as error:
+        except (AddressError, SpaceError) as error:
             complain(f"{name}: {error}")
             return 1
         if as_json:
@@ -87,12 +92,14 @@ def command(
 
 
 def _pieces(host: Host, name: str, address: int, size: int) -> Iterator[tuple[int, bytes]]:
-    # page by page; MemoryFault where the first byte is that cannot be read
+    # page by page; AddressError where the first byte is that cannot be read
     spaces = [] if name == MACHINE else find_spaces(host, name, address)
     while size > 0:
         step = min(size, PAGE_SIZE - address % PAGE_SIZE)
-        maddr = translate(host, spaces, address)[1].maddr if spaces else Maddr(address)
-        yield address, host.memory.read(maddr, step)
+        if spaces:
+            yield address, first_that_maps(spaces, address).memory.read(address, step)
+        else:
+            yield address, host.memory.read(Maddr(address), step)
         address += step
         size -= step
 

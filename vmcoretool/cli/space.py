@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from vmcoretool.errors import SpaceError
-from vmcoretool.memory.x86_64 import frame
+from vmcoretool.errors import AddressError, SpaceError
+from vmcoretool.memory import pae, x86_64
+from vmcoretool.memory.virtual import VirtualMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vmcoretool.addresses import Maddr
     from vmcoretool.host.host import Host
+    from vmcoretool.memory.paging import Paging
 
 _NAME: Final = re.compile(r"(cpu|dom)(\d{1,5})")
 MACHINE: Final = "machine"
-_SIGN_BIT: Final = 47
-_ALL_ONES: Final = (1 << 17) - 1
 
 
 class Space(NamedTuple):
-    """A level 4 table, and how it was found."""
+    """A virtual memory, and how its tables were found."""
 
-    root: Maddr
+    memory: VirtualMemory
     basis: str
 
 
@@ -46,37 +48,58 @@ def check_space(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 def find_spaces(host: Host, name: str, vaddr: int) -> list[Space]:
-    """The tables to try for an address, best first.
+    """The virtual memories to try for an address, best first.
 
     Raises:
-        SpaceError: the dump does not tell where the space's tables are, or the processor refuses
+        SpaceError: the dump does not show where the space's tables are, or the processor refuses
             the address.
     """
-    _check_canonical(vaddr)
+    paging = _paging(host)
+    misfit = paging.misfit(vaddr)
+    if misfit:
+        raise SpaceError(misfit)
+    found = [
+        Space(VirtualMemory(host.memory, root, paging), basis) for root, basis in _roots(host, name)
+    ]
+    if not found:
+        raise SpaceError(f"no page table of domain {name[3:]} is known")
+    return found
+
+
+def _paging(host: Host) -> Paging:
+    return pae if host.vmcore.architecture == "i386" else x86_64
+
+
+def _roots(host: Host, name: str) -> Iterable[tuple[Maddr, str]]:
     if name == "hypervisor":
         if host.image is None:
             raise SpaceError("no image of the hypervisor is proven in this dump")
-        return [Space(host.image.root, "the table that maps the proven image")]
+        return [(host.image.root, "the table that maps the proven image")]
     kind, number = name[:3], int(name[3:])
     if kind == "cpu":
         for use in host.cpus:
             if use.state.cpu == number and use.state.cr3:
-                return [Space(frame(use.state.cr3), f"cr3 of CPU {number}: {use.basis}")]
+                root = _paging(host).root_of(use.state.cr3)
+                return [(root, f"cr3 of CPU {number}: {use.basis}")]
         raise SpaceError(f"no cr3 of CPU {number} was saved")
     domain = host.domain(number)
-    found = [Space(*one) for one in host.roots(domain)] if domain else []
-    if not found:
-        raise SpaceError(f"no page table of domain {number} is known")
-    return found
+    return host.roots(domain) if domain else ()
 
 
-def _check_canonical(vaddr: int) -> None:
-    # Intel SDM volume 1, 3.3.7.1
-    high = vaddr >> _SIGN_BIT
-    if high not in (0, _ALL_ONES):
-        meant = vaddr & (1 << _SIGN_BIT + 1) - 1
-        extended = meant | _ALL_ONES << _SIGN_BIT if meant >> _SIGN_BIT else meant
-        raise SpaceError(
-            f"{vaddr:#x} is no address of x86_64: bits 63 to 48 must repeat bit 47; "
-            f"{extended:#x} would be one"
-        )
+def first_that_maps(spaces: list[Space], vaddr: int) -> Space:
+    """The first space whose tables translate an address.
+
+    Raises:
+        TranslationFault: none does, the first has nothing mapped there.
+        TableFault: none does, the first lacks a table on the way.
+    """
+    fault: AddressError | None = None
+    for space in spaces:
+        try:
+            space.memory.translate(vaddr)
+        except AddressError as error:
+            fault = fault or error
+        else:
+            return space
+    assert fault
+    raise fault

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmcoretool.addresses import Vaddr
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit
-from vmcoretool.cli.space import MACHINE, check_space, find_spaces, parse_address
-from vmcoretool.errors import SpaceError, TranslationFault
-from vmcoretool.memory.x86_64 import Step, Translation, walk
+from vmcoretool.cli.space import (
+    MACHINE,
+    check_space,
+    find_spaces,
+    first_that_maps,
+    parse_address,
+)
+from vmcoretool.errors import AddressError, SpaceError
+from vmcoretool.memory.paging import Step, Translation
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Maddr
@@ -50,17 +55,19 @@ def command(
         except SpaceError as error:
             complain(f"{name}: {error}")
             return 1
-        done: Translation | TranslationFault
+        space = spaces[0]
+        done: Translation | AddressError
         try:
-            space, done = translate(host, spaces, vaddr)
-        except TranslationFault as error:
-            space, done = spaces[0], error
+            space = first_that_maps(spaces, vaddr)
+            done = space.memory.translate(vaddr)
+        except AddressError as error:
+            done = error
         if as_json:
             import json  # noqa: PLC0415 - only then
 
-            emit(json.dumps(_object(host, name, space, done)))
+            emit(json.dumps(_object(host, name, vaddr, space, done)))
         else:
-            emit(f"{vaddr:#x} in {name}: from {space.root:#x}, {space.basis}")
+            emit(f"{vaddr:#x} in {name}: from {space.memory.root:#x}, {space.basis}")
             for step in done.steps:
                 emit(f"  {Step(*step)}")
             if isinstance(done, Translation):
@@ -74,38 +81,22 @@ def command(
     return ask_host(request, answer)
 
 
-def translate(host: Host, spaces: list[Space], vaddr: int) -> tuple[Space, Translation]:
-    """The first walk that succeeds.
-
-    Raises:
-        TranslationFault: none does; the first one's fault.
-    """
-    fault: TranslationFault | None = None
-    for space in spaces:
-        try:
-            return space, walk(host.memory, space.root, Vaddr(vaddr))
-        except TranslationFault as error:
-            fault = fault or error
-    assert fault
-    raise fault
-
-
 def _there(host: Host, maddr: Maddr) -> str:
     return "" if host.memory.pages.is_present(maddr) else ", which is not in the dump"
 
 
 def _object(
-    host: Host, name: str, space: Space, done: Translation | TranslationFault
+    host: Host, name: str, vaddr: int, space: Space, done: Translation | AddressError
 ) -> dict[str, object]:
     found = done if isinstance(done, Translation) else None
     return {
         "space": name,
-        "vaddr": f"{done.vaddr:#x}",
+        "vaddr": f"{vaddr:#x}",
         "maddr": f"{found.maddr:#x}" if found else None,
         "page_size": found.page_size if found else None,
         "present": host.memory.pages.is_present(found.maddr) if found else None,
         "fault": None if isinstance(done, Translation) else done.reason,
-        "root": f"{space.root:#x}",
+        "root": f"{space.memory.root:#x}",
         "basis": space.basis,
         "steps": [
             {

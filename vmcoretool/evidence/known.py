@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.evidence.weigh import is_open
-from vmcoretool.xen.console import find_ring
+from vmcoretool.xen.ring import find_ring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from vmcoretool.evidence.facts import Facts
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
     from vmcoretool.symbols.matching import Match
-    from vmcoretool.xen.console import Ring
     from vmcoretool.xen.image.idle_table import IdleTable
     from vmcoretool.xen.image.image import Image
+    from vmcoretool.xen.ring import Ring
     from vmcoretool.xen.vmcoreinfo import Traces
 
 
@@ -82,7 +82,8 @@ class Place:
         for image in self.images:
             bases = [idle.vaddr for idle in self.idle_tables if idle.base == image.base]
             near = bases[0] if bases else image.runs[-1].vaddr
-            ring = find_ring(self.facts.vmcore.memory, image, near)
+            vmcore = self.facts.vmcore
+            ring = find_ring(vmcore.memory, image, near, vmcore.budget)
             if ring:
                 return image, ring
         return None

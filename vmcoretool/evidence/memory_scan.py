@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
 from vmcoretool.evidence.api import Evidence, Silence, Source
+from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import frame
 from vmcoretool.xen.image.idle_table import (
     IdleTable,
@@ -66,7 +67,7 @@ def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
         if not facts.xen_notes and not budget.stopped:
             from vmcoretool.xen.vmcoreinfo import find_text  # noqa: PLC0415 - the last resort
 
-            text = find_text(facts.vmcore.memory, budget)
+            text = find_text(facts.vmcore.memory, budget, scan_allowance(facts.vmcore.sources))
             reason += f"; text of VMCOREINFO_XEN lies at {text:#x}" if text else ""
         yield Silence(source=NAME, reason=reason)
 
@@ -78,8 +79,9 @@ def _harvest(facts: Facts) -> _Harvest:
     found: dict[tuple[int, int], tuple[IdleTable, Image]] = {}
     low: list[Maddr] = []
     tables = 0
-    work = facts.vmcore.budget.work("pages that refer to themselves", steps=MAX_PAGES)
-    for page in self_references(memory, facts.vmcore.budget):
+    budget = facts.vmcore.budget
+    work = budget.work("pages that refer to themselves", steps=MAX_PAGES)
+    for page in self_references(memory, budget, scan_allowance(facts.vmcore.sources)):
         if not work.go_on():
             break
         tables += 1

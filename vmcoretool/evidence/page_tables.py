@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Maddr
-from vmcoretool.errors import TranslationFault
+from vmcoretool.errors import AddressError
 from vmcoretool.evidence.api import Evidence, Silence, Source
 from vmcoretool.memory.x86_64 import walk
 
@@ -96,7 +96,7 @@ def _steps(facts: Facts, image: Image) -> tuple[str, ...]:
         target = facts.pgd_l4
     try:
         done = walk(facts.vmcore.memory, image.root, target)
-    except TranslationFault as error:
+    except AddressError as error:
         return (error.what,)
     sums = f"{done.maddr:#x} - ({target:#x} - {image.layout.virt_start:#x}) = {image.base:#x}"
     return (*map(str, done.steps), f"{target:#x} is at {done.maddr:#x}", sums)

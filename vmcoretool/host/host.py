@@ -12,6 +12,7 @@ from vmcoretool.errors import LogError, MemoryFault
 from vmcoretool.linux.kernel import Kernel, find_kernel
 from vmcoretool.linux.printk import kernel_reader, log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
+from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import FRAME_MASK, frame
 from vmcoretool.xen.console import Console, console_by_symbols, read_console
 from vmcoretool.xen.cpus import STRUCT_VCPU, CpuUse, find_uses
@@ -112,7 +113,7 @@ class Host:
             )
             return DomainList((), why), None
         frames = find_frame_table(self.space, self.vmcoreinfo)
-        return find_domains(self.space, self.vmcoreinfo, frames), frames
+        return find_domains(self.space, self.vmcoreinfo, frames, self.vmcore.budget), frames
 
     @property
     def frames(self) -> FrameTable | None:
@@ -140,8 +141,8 @@ class Host:
         if self.space is None:
             reason = "no image of the hypervisor is proven in the dump"
             return tuple(CpuUse(state, None, None, reason) for state in states)
-        idle = self.hypervisor.idle_tables
-        return find_uses(states, self.space, idle, self.frames, self.domains)
+        idle, budget = self.hypervisor.idle_tables, self.vmcore.budget
+        return find_uses(states, self.space, idle, self.frames, self.domains, budget)
 
     def roots(self, domain: Domain) -> Iterator[tuple[Maddr, str]]:
         """Level 4 tables of a PV domain and how each was found, each table once."""
@@ -212,7 +213,10 @@ class Host:
         """
         candidates: list[Candidate] = []
         chosen = None
-        for found in search_vmcoreinfo(self.memory, self.vmcore.budget, backwards=backwards):
+        allowance = scan_allowance(self.vmcore.sources)
+        for found in search_vmcoreinfo(
+            self.memory, self.vmcore.budget, allowance, backwards=backwards
+        ):
             candidate = Candidate(found.maddr, found.info, self._owner(found.maddr))
             candidates.append(candidate)
             if candidate.owner == domain_id:
@@ -240,7 +244,8 @@ class Host:
         word_size = domain.shared_info.word_size if domain.shared_info else 8
         for root, _ in self.roots(domain):
             try:
-                return tuple(log_lines(info, kernel_reader(self.memory, root), word_size))
+                read = kernel_reader(self.memory, root)
+                return tuple(log_lines(info, read, word_size, self.vmcore.budget))
             except LogError as error:
                 trouble = error
         raise trouble

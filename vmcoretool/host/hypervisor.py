@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
-    from vmcoretool.xen.console import Ring
     from vmcoretool.xen.image.image import Image
     from vmcoretool.xen.image.layouts import DirectMap
+    from vmcoretool.xen.ring import Ring
 
 
 class Hypervisor(NamedTuple):

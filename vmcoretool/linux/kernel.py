@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
-from vmcoretool.memory.x86_64 import NX, PAGE_SIZE_BIT, PRESENT, Run, frame, leaves, slot_of, walk
+from vmcoretool.memory import x86_64
+from vmcoretool.memory.paging import NX, PAGE_SIZE_BIT, PRESENT, Run, frame
+from vmcoretool.memory.search import windows
+from vmcoretool.memory.virtual import VirtualMemory
+from vmcoretool.memory.x86_64 import leaves, slot_of
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -95,43 +99,30 @@ def _is_there(memory: PhysicalMemory, root: Maddr, kernel: Kernel) -> bool:
     if note is None or kernel.build_id is None:
         return False
     try:
-        line = _read(memory, root, banner, BANNER_SIZE)
-        data = _read(memory, root, note, len(_BUILD_ID) + len(kernel.build_id) // 2)
+        space = VirtualMemory(memory, root, x86_64)
+        line = space.read(banner, BANNER_SIZE)
+        data = space.read(note, len(_BUILD_ID) + len(kernel.build_id) // 2)
     except MemoryFault:
         return False
     return _text(line) == kernel.banner and data == _BUILD_ID + bytes.fromhex(kernel.build_id)
 
 
-def _read(memory: PhysicalMemory, root: Maddr, vaddr: int, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        at = vaddr + len(data)
-        step = min(size - len(data), PAGE_SIZE - at % PAGE_SIZE)
-        data += memory.read(walk(memory, root, Vaddr(at)).maddr, step)
-    return data
-
-
 def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[tuple[int, bytes]]:
     # (vaddr, data) of what is mapped, in ascending order, code last; neighbours overlap a little.
     tail, end = b"", -1
-    room, misses = SEARCH_LIMIT, MAX_MISSES
+    room, misses = SEARCH_LIMIT, MAX_MISSES * PAGE_SIZE
     for vaddr, entry in _blocks(memory, root):
+        mapped = _runs(memory, vaddr, entry)
+        size = sum(run.size for run in mapped)
+        room -= size
+        misses -= size
+        for at, data, own in windows(memory, mapped, step=_PIECE, ahead=0):
+            before = tail if at == end else b""
+            yield at - len(before), before + data
+            tail, end = data[-_OVERLAP:], at + own
+            misses += own
         if room <= 0 or misses <= 0:
             return
-        for run in _runs(memory, vaddr, entry):
-            at = 0
-            while at < run.size and room > 0 and misses > 0:
-                piece = memory.read_some(run.maddr + at, min(_PIECE, run.size - at, room))
-                if piece:
-                    start = run.vaddr + at
-                    before = tail if start == end else b""
-                    yield start - len(before), before + piece
-                    tail, end = piece[-_OVERLAP:], start + len(piece)
-                else:
-                    misses -= 1
-                step = len(piece) or PAGE_SIZE
-                at += step
-                room -= step
 
 
 def _blocks(memory: PhysicalMemory, root: Maddr) -> Iterator[tuple[int, int]]:

@@ -11,10 +11,12 @@ the page tells them apart.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, FileOffset, Maddr
-from vmcoretool.errors import MemoryFault
+from vmcoretool.addresses import FileOffset, Maddr
+from vmcoretool.budget import NO_LIMIT
+from vmcoretool.memory.search import machine_runs, windows
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 
@@ -23,10 +25,16 @@ if TYPE_CHECKING:
 
     from vmcoretool.budget import Budget
     from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.memory.search import Window
 
-MAX_NOTE: Final = 64 * 1024
+MAX_TEXT: Final = 4096
+"""VMCOREINFO_BYTES: a page, in all versions."""
+MAX_MARKS: Final = 1 << 21
+MAX_LINES: Final = 1 << 17
+"""Of all notes together: a thousand guests have as many."""
+_LEAST_LINES: Final = 8
 _MARK: Final = b"VMCOREINFO\0\0OSRELEASE="
-_HEADER: Final = 12
+_HEADER: Final = struct.Struct("<III")
 _TEXT: Final = 24
 _KEYS: Final = ("OSRELEASE", "PAGESIZE")
 
@@ -39,68 +47,58 @@ class Found(NamedTuple):
 
 
 def search_vmcoreinfo(
-    memory: PhysicalMemory, budget: Budget, *, backwards: bool = False
+    memory: PhysicalMemory,
+    budget: Budget,
+    allowance: int = NO_LIMIT,
+    *,
+    backwards: bool = False,
 ) -> Iterator[Found]:
-    """Every such note in the dump's memory.
+    """Every such note in the dump's memory, as far as a budget of notes and lines goes.
+
+    Guests can write as many such notes into their memory as they like.
 
     Args:
         memory: of the dump.
         budget: its caller may end the search.
+        allowance: how many bytes are looked at.
         backwards: from the highest address down; the notes are the same.
     """
-    extents = [extent for extent in memory.pages.stored() if extent.end > extent.start]
-    total = sum(extent.end - extent.start for extent in extents)
-    work = budget.work("searching VMCOREINFO")
+    runs = machine_runs(memory)
+    total = sum(run.size for run in runs)
+    work = budget.work("searching VMCOREINFO", size=allowance)
+    notes = budget.work("searching VMCOREINFO", steps=MAX_MARKS, size=MAX_LINES)
     done = 0
-    for start, end in reversed(extents) if backwards else extents:
-        places = range(start, end, MIB)
-        for at in reversed(places) if backwards else places:
-            if not work.progress(done, total):
+    if not work.progress(done, total):
+        return
+    ahead = _TEXT + MAX_TEXT
+    for window in windows(memory, runs, work, ahead=ahead, backwards=backwards):
+        places = window.find(_MARK, _HEADER.size)
+        for at in reversed(list(places)) if backwards else places:
+            note = _note(window, at)
+            lines = max(note.desc.count(b"\n"), _LEAST_LINES) if note else 0
+            if not notes.go_on(size=lines):
                 return
-            size = min(MIB, end - at)
-            found = list(_search_block(memory, at, size, end))
-            yield from reversed(found) if backwards else found
-            done += size
+            info = parse_vmcoreinfo(note) if note else None
+            if info and all(key in info.entries for key in _KEYS):
+                yield Found(Maddr(window.at + at), info)
+        done += window.own
+        if not work.progress(done, total):
+            return
     work.progress(total, total)
 
 
-def _search_block(memory: PhysicalMemory, at: int, size: int, end: int) -> Iterator[Found]:
-    # a note that starts in the block, even when its mark lies behind it
-    limit = min(at + size + _TEXT + len(_MARK), end)
-    while at < limit:
-        block = memory.read_some(at, limit - at)
-        place = block.find(_MARK, _HEADER)
-        while place >= 0:
-            found = _read(memory, Maddr(at + place - _HEADER))
-            if found:
-                yield found
-            place = block.find(_MARK, place + 1)
-        at += len(block) or 4096
-
-
-def _read(memory: PhysicalMemory, maddr: Maddr) -> Found | None:
-    try:
-        header = memory.read(maddr, _TEXT)
-    except MemoryFault:
+def _note(window: Window, at: int) -> Note | None:
+    # up to the text's first NUL; None where the header is none of Linux's
+    namesz, descsz, kind = _HEADER.unpack_from(window.data, at)
+    if (namesz, kind) != (11, 0) or not 0 < descsz <= MAX_TEXT:
         return None
-    namesz, descsz, kind = (int.from_bytes(header[i : i + 4], "little") for i in (0, 4, 8))
-    if (namesz, kind) != (11, 0) or not 0 < descsz <= MAX_NOTE:
-        return None
-    text = b""
-    while len(text) < descsz:
-        piece = memory.read_some(maddr + _TEXT + len(text), descsz - len(text))
-        if not piece:
-            break
-        text += piece
-    note = Note(
+    start = at + _TEXT
+    text, nul, _ = window.data[start : start + descsz].partition(b"\0")
+    return Note(
         owner="VMCOREINFO",
         type=0,
         desc=text,
-        offset=FileOffset(maddr),
-        desc_offset=FileOffset(maddr + _TEXT),
-        complete=len(text) == descsz,
+        offset=FileOffset(window.at + at),
+        desc_offset=FileOffset(window.at + start),
+        complete=bool(nul) or len(text) == descsz,
     )
-    info = parse_vmcoreinfo(note)
-    if not all(key in info.entries for key in _KEYS):
-        return None
-    return Found(maddr, info)

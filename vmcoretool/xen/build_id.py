@@ -13,16 +13,19 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, Vaddr
-from vmcoretool.xen.search import image_blocks
+from vmcoretool.xen.search import image_windows
 
 if TYPE_CHECKING:
     from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.memory.search import Window
     from vmcoretool.xen.image.image import Image
 
 SEARCH_LIMIT: Final = MIB // 2
-# n_type NT_GNU_BUILD_ID and the owner; n_namesz 4 and n_descsz stand before them
+# n_type NT_GNU_BUILD_ID and the owner; n_namesz and n_descsz stand before them
 _MARK: Final = b"\x03\0\0\0GNU\0"
+_SIZES_BEFORE: Final = struct.Struct("<II")
 _SIZES: Final = (16, 20)
+_ENTRY: Final = struct.Struct("<IIII")
 _RECORD: Final = b"RSDS"
 _CODEVIEW: Final = 2
 _GUID_SIZE: Final = 16
@@ -36,32 +39,30 @@ def find_build_id(memory: PhysicalMemory, image: Image, near: Vaddr) -> str | No
         image: whose pages are searched.
         near: where to start: the strings of CRASH_INFO, which are read-only data too.
     """
-    for vaddr, block in image_blocks(memory, image, near, SEARCH_LIMIT):
-        found = _note(block) or _record(block, vaddr - image.layout.virt_start)
+    for window in image_windows(memory, image, near, SEARCH_LIMIT):
+        found = _note(window) or _record(window, image.layout.virt_start)
         if found:
             return found.hex()
     return None
 
 
-def _note(block: bytes) -> bytes:
-    at = block.find(_MARK, 8)
-    while at >= 0:
-        namesz = int.from_bytes(block[at - 8 : at - 4], "little")
-        size = int.from_bytes(block[at - 4 : at], "little")
-        desc = block[at + 8 : at + 8 + size] if size in _SIZES else b""
-        if at % 4 == 0 and namesz == 4 and len(desc) == size and any(desc):
+def _note(window: Window) -> bytes:
+    for start in window.find(_MARK, _SIZES_BEFORE.size):
+        at = start + _SIZES_BEFORE.size
+        namesz, size = _SIZES_BEFORE.unpack_from(window.data, start)
+        desc = window.data[at + len(_MARK) :][:size] if size in _SIZES else b""
+        if (window.at + at) % 4 == 0 and namesz == 4 and len(desc) == size and any(desc):
             return desc
-        at = block.find(_MARK, at + 1)
     return b""
 
 
-def _record(block: bytes, offset: int) -> bytes:
+def _record(window: Window, virt_start: int) -> bytes:
     # the entry before the record holds the record's own place in the image
-    at = block.find(_RECORD, 16)
-    while at >= 0:
-        kind, _, address = struct.unpack_from("<III", block, at - 16)
-        guid = block[at + 4 : at + 4 + _GUID_SIZE]
-        if (kind, address) == (_CODEVIEW, offset + at) and len(guid) == _GUID_SIZE and any(guid):
+    for start in window.find(_RECORD, _ENTRY.size):
+        at = start + _ENTRY.size
+        kind, _, address, _ = _ENTRY.unpack_from(window.data, start)
+        guid = window.data[at + len(_RECORD) :][:_GUID_SIZE]
+        place = window.at + at - virt_start
+        if (kind, address) == (_CODEVIEW, place) and len(guid) == _GUID_SIZE and any(guid):
             return guid
-        at = block.find(_RECORD, at + 1)
     return b""

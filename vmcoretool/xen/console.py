@@ -1,11 +1,4 @@
-"""The hypervisor's console ring, found without symbols, and what its lines tell.
-
-From 4.1 on (Xen commit b5e0c9e2a3 (2010-04-22)) the ring lies in the direct map and two static
-variables lead to it: ``conring``, a pointer, beside ``conring_size``, 32 bits
-(xen/drivers/char/console.c): GCC puts the size 8 bytes before the pointer in all builds seen,
-compilers that keep the order of the source behind it.  The pair is looked for in the image's data;
-the text decides.  Pages of the ring that makedumpfile -d 1 left out were zero.
-Before, the ring is an array in the image itself, of 16 KiB.
+"""The console's text in the order of time, and what its lines show.
 
 The ring's memory is not cleared before use: behind the text there may lie what a boot loader left.
 ``conringp`` counts the bytes ever written, and ``conringc`` follows it in memory; where the text
@@ -14,50 +7,30 @@ alone does not tell its end, that pair does.
 
 from __future__ import annotations
 
-import sys
-from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
-from vmcoretool.errors import MemoryFault
-from vmcoretool.memory.x86_64 import walk
-from vmcoretool.xen.image.layouts import DIRECTMAPS
-from vmcoretool.xen.search import BLOCK, image_blocks
+from vmcoretool.memory.paging import Run
+from vmcoretool.memory.search import windows, words
+from vmcoretool.xen.ring import ARRAY_SIZE, PREFIX, RING_SIZES, read_with_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.memory.search import Window
     from vmcoretool.xen.image.image import Image
+    from vmcoretool.xen.ring import Ring
     from vmcoretool.xen.space import XenSpace
 
-SEARCH_LIMIT: Final = MIB
-ARRAY_LIMIT: Final = 16 * MIB
-ARRAY_SIZE: Final = 16_384
-"""_CONRING_SIZE, and the size of the array before it had a name (xen/drivers/char/console.c)."""
-RING_SIZES: Final = tuple(1 << bits for bits in range(14, 27))
-_BESIDE: Final = (-8, 8, -4)
-_PREFIX: Final = b"(XEN) "
-_OWN: Final = (_PREFIX, *(b"(d%d" % digit for digit in range(10)))
-_TEXT: Final = frozenset(b"\t\n\r\x1b" + bytes(range(0x20, 0x7F)))
+COUNTERS_LIMIT: Final = 64 * MIB
+"""Bytes of an image, its .bss included; no Xen comes near it."""
+_PAIR: Final = 8
+_OWN: Final = (PREFIX, *(b"(d%d" % digit for digit in range(10)))
 _LONGEST: Final = max(map(len, _OWN))
 _CLEARED: Final = 64
-_FEW_LINES: Final = 4
 _NEW_BASE: Final = b"New Xen image base address: 0x"
 _LOAD_BASE: Final = b"Xen image load base address: 0x"
-
-
-class Ring(NamedTuple):
-    """The console ring: its pointer's place in the image or None, its own place, its bytes."""
-
-    pointer: Vaddr | None
-    maddr: Maddr
-    data: bytes
-
-    @property
-    def text(self) -> bytes:
-        """The ring's text; where it has wrapped, in the order of the buffer, not of time."""
-        return self.data.replace(b"\0", b"")
 
 
 class Console(NamedTuple):
@@ -79,53 +52,13 @@ class Console(NamedTuple):
         return tuple(line.rstrip(b"\r") for line in self.text.removesuffix(b"\n").split(b"\n"))
 
 
-def find_ring(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
-    """The console ring of an image, or None where no pointer leads to one.
-
-    Args:
-        memory: of the dump.
-        image: whose data pages are searched.
-        near: where to start: the idle page table, near which .data lies in all versions.
-    """
-    for vaddr, block in image_blocks(memory, image, near, SEARCH_LIMIT):
-        for at, pointer, start in _pointers(block):
-            beside = (int.from_bytes(block[at + by :][:4], "little") for by in _BESIDE)
-            size = next((size for size in beside if size in RING_SIZES), None)
-            if size is None:
-                continue
-            maddr = _machine(memory, image, pointer, start)
-            try:
-                data = _with_zeros(memory, maddr, size)
-            except MemoryFault:
-                continue
-            if _PREFIX in data:
-                return Ring(Vaddr(vaddr + at), maddr, data)
-    return _array_in_image(memory, image, near) if image.layout.array_conring else None
-
-
-def _with_zeros(memory: PhysicalMemory, maddr: Maddr, size: int) -> bytes:
-    # The bytes, with zeros for pages that were left out; MemoryFault for what was never there.
-    try:
-        return memory.read(maddr, size)
-    except MemoryFault:
-        pages = []
-        for at in range(maddr, maddr + size, PAGE_SIZE):
-            try:
-                pages.append(memory.read(Maddr(at), PAGE_SIZE))
-            except MemoryFault as error:
-                if not error.excluded:
-                    raise
-                pages.append(bytes(PAGE_SIZE))
-        return b"".join(pages)
-
-
 def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
     """The ring's text in the order of time.
 
     Args:
         memory: of the dump.
         image: the one whose ring it is: its counters may be needed.
-        ring: from :func:`find_ring`.
+        ring: from :func:`vmcoretool.xen.ring.find_ring`.
     """
     data, size = ring.data, len(ring.data)
     nul = data.find(b"\0")
@@ -175,7 +108,7 @@ def console_by_symbols(space: XenSpace, symbols: Mapping[str, Vaddr]) -> Console
     if start % PAGE_SIZE:
         data = space.read(start, size)
     else:
-        data = _with_zeros(space.memory, space.maddr(start), size)
+        data = read_with_zeros(space.memory, space.maddr(start), size)
     basis = f"the symbols conring and conringp: {written} bytes were written"
     if written < size:
         return Console(data[:written], wrapped=False, basis=basis)
@@ -205,86 +138,43 @@ def _bytes_written(memory: PhysicalMemory, image: Image, ring: Ring, ends: set[i
     # conringp and, behind it, conringc: what was read of it, at most the ring's size behind.  They
     # are variables without a first value, which lie behind those with one, as conring is.
     size, found = len(ring.data), set[int]()
-    for run in image.runs:
-        at = max(ring.pointer - run.vaddr, 0) & -PAGE_SIZE if ring.pointer is not None else 0
-        while at < run.size:
-            block = memory.read_some(run.maddr + at, min(MIB, run.size - at))
-            found.update(_counters(block, size, ends))
-            at += len(block) or PAGE_SIZE
+    runs = list(_runs_behind(image, ring.pointer))
+    if sum(run.size for run in runs) > COUNTERS_LIMIT:
+        return None
+    for window in windows(memory, runs, ahead=_PAIR):
+        found.update(_counters(window, size, ends))
     return found.pop() if len(found) == 1 else None
 
 
-def _counters(block: bytes, size: int, ends: set[int]) -> Iterator[int]:
-    words = array("I", block[: len(block) & -8])
-    if sys.byteorder == "big":
-        words.byteswap()
+def _runs_behind(image: Image, pointer: Vaddr | None) -> Iterator[Run]:
+    # the image from the pointer's page on, all of it where there is none
+    for run in image.runs:
+        skip = max(pointer - run.vaddr, 0) & -PAGE_SIZE if pointer is not None else 0
+        if skip < run.size:
+            yield Run(Vaddr(run.vaddr + skip), Maddr(run.maddr + skip), run.size - skip)
+
+
+def _counters(window: Window, size: int, ends: set[int]) -> Iterator[int]:
+    # the pairs of 32-bit numbers that start in the window
+    numbers = words(window.data[: window.own + _PAIR - 4], "I")
     mask = size - 1
     wanted = {end & mask for end in ends}
-    for written, cleared in zip(words[::2], words[1::2], strict=True):
-        if written & mask in wanted and written >= cleared >= written - size and written:
-            full = written >= size
-            if full or written in ends:
-                yield written
-
-
-def _array_in_image(memory: PhysicalMemory, image: Image, near: Vaddr) -> Ring | None:
-    # The text stands in .bss.  A few lines in one text are no format strings.
-    # The whole image is read where there is none: in large steps.
-    for vaddr, block in image_blocks(memory, image, near, ARRAY_LIMIT, step=8 * BLOCK):
-        at = block.find(_PREFIX)
-        while at >= 0:
-            maddr = image.maddr_of(vaddr + at)
-            if maddr is None:
-                break
-            # the blocks come nearest first: this may be the text's middle
-            start = maddr - _text_before(memory, maddr)
-            data = _read_up_to(memory, Maddr(start), ARRAY_SIZE)
-            text = data[: _text_end(data)]
-            if text.count(_PREFIX) >= _FEW_LINES:
-                return Ring(None, Maddr(start), text.ljust(ARRAY_SIZE, b"\0"))
-            at = block.find(_PREFIX, at + max(start + len(text) - maddr, 1))
-    return None
-
-
-def _text_before(memory: PhysicalMemory, maddr: Maddr) -> int:
-    # How many bytes before ``maddr`` are text, and present, up to the ring's size.
-    at = int(maddr)
-    while maddr - at < ARRAY_SIZE and at:
-        low = (at - 1) & -PAGE_SIZE
-        page = memory.read_some(low, at - low)
-        if len(page) < at - low:
-            break
-        start = _text_start(page)
-        at = low + start
-        if start:
-            break
-    return min(maddr - at, ARRAY_SIZE)
-
-
-def _read_up_to(memory: PhysicalMemory, maddr: Maddr, size: int) -> bytes:
-    data = b""
-    while len(data) < size and (piece := memory.read_some(maddr + len(data), size - len(data))):
-        data += piece
-    return data
-
-
-def _text_start(data: bytes) -> int:
-    # Where the text that ends with ``data`` starts.
-    for at in range(len(data) - 1, -1, -1):
-        if data[at] not in _TEXT:
-            return at + 1
-    return 0
-
-
-def _text_end(data: bytes) -> int:
-    for at, byte in enumerate(data):
-        if byte not in _TEXT:
-            return at
-    return len(data)
+    behind = -1
+    for at, written in enumerate(numbers[:-1]):
+        if not written or written & mask not in wanted:
+            continue
+        if not written >= numbers[at + 1] >= written - size:
+            continue
+        # conringc and the word behind it are no pair of their own
+        if (written >= size or written in ends) and at != behind:
+            behind = at + 1
+            yield written
 
 
 def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:
-    """(line, address) of the lines that tell the image's base, the deciding one first.
+    """(line, address) of the lines that show the image's base, as they stand in the ring.
+
+    The last one decides: the memory of the ring may hold an older boot's text.
 
     "New Xen image base address" is printed when Xen moved itself; "Xen image load base address"
     is final only where it did not, and 0 where the loader put Xen low (Xen commit b28044226e
@@ -305,9 +195,9 @@ def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:
 
 def _base_in(line: bytes, mark: bytes) -> int:
     # The address, 0 for none, in a whole line of Xen's own, with or without a time stamp.
-    if not line.startswith(_PREFIX):
+    if not line.startswith(PREFIX):
         return 0
-    said = line[len(_PREFIX) :]
+    said = line[len(PREFIX) :]
     if said.startswith(b"["):
         said = said.partition(b"] ")[2]
     if not said.startswith(mark):
@@ -316,25 +206,3 @@ def _base_in(line: bytes, mark: bytes) -> int:
         return int(said[len(mark) :].rstrip(b"\r"), 16) & (1 << 64) - 1
     except ValueError:
         return 0
-
-
-def _pointers(block: bytes) -> Iterator[tuple[int, Vaddr, Vaddr]]:
-    # (offset, value, start of direct map) of aligned words that point to a page of the direct map
-    for _, start, _ in DIRECTMAPS:
-        mark = (start >> 40).to_bytes(3, "little")
-        at = block.find(mark, 13)
-        while at >= 0:
-            word = at - 5
-            if word % 8 == 0:
-                value = int.from_bytes(block[word : word + 8], "little")
-                if value % PAGE_SIZE == 0:
-                    yield word, Vaddr(value), start
-            at = block.find(mark, at + 1)
-
-
-def _machine(memory: PhysicalMemory, image: Image, pointer: Vaddr, start: Vaddr) -> Maddr:
-    # The direct map is linear unless holes of a sparse machine are compressed; its tables know.
-    try:
-        return walk(memory, image.root, pointer).maddr
-    except MemoryFault:
-        return Maddr(pointer - start)

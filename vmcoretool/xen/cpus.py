@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from vmcoretool.addresses import MADDR_LIMIT, PAGE_SIZE
 from vmcoretool.errors import MemoryFault
-from vmcoretool.memory.x86_64 import frame
-from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START, PAGE
+from vmcoretool.memory.paging import FRAME_MASK, frame
+from vmcoretool.memory.search import words
+from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from vmcoretool.addresses import Maddr
+    from vmcoretool.budget import Budget, Work
     from vmcoretool.notes.registers import CpuState
     from vmcoretool.xen.domains import Domain
     from vmcoretool.xen.frame_table import FrameTable
@@ -24,6 +26,8 @@ STRUCT_VCPU: Final = 4096
 """What is looked at of ``struct vcpu``: less than a page in all versions."""
 _LOWER_HALF: Final = 1 << 47
 _VCPUS_ASKED: Final = 512
+MAX_VCPUS_ASKED: Final = 16_384
+"""Virtual CPUs of all domains together that are looked at."""
 
 
 class CpuUse(NamedTuple):
@@ -44,12 +48,13 @@ class CpuUse(NamedTuple):
     domain: int | None = None
 
 
-def find_uses(
+def find_uses(  # noqa: PLR0913, PLR0917 - all that is known of the host
     states: Sequence[CpuState],
     space: XenSpace,
     idle_tables: Collection[Maddr],
     frames: FrameTable | None,
     domains: Sequence[Domain],
+    budget: Budget,
 ) -> tuple[CpuUse, ...]:
     """What each CPU was doing.
 
@@ -59,9 +64,12 @@ def find_uses(
         idle_tables: machine addresses of idle page tables.
         frames: tells whose page a table is.
         domains: those that were found; their virtual CPUs name tables that nobody owns.
+        budget: of the dump.
     """
     contexts = [_context(state, space.image) for state in states]
-    tables = _vcpu_tables(space, domains)
+    roots = {frame(state.cr3) for state in states if state.cr3}
+    work = budget.work("the virtual CPUs", steps=MAX_VCPUS_ASKED)
+    tables = _vcpu_tables(space, domains, roots, work)
     return tuple(
         CpuUse(state, context, *_address_space(state, idle_tables, frames, domains, tables))
         for state, context in zip(states, contexts, strict=True)
@@ -94,18 +102,22 @@ def _address_space(
     return None, f"no known domain owns or names the table {root:#x}", None
 
 
-def _vcpu_tables(space: XenSpace, domains: Sequence[Domain]) -> dict[int, tuple[int, int]]:
-    # Pages that struct vcpu names as an address, with flags or without: among them, of an HVM
-    # guest, the monitor table, which has no owner.
+def _vcpu_tables(
+    space: XenSpace, domains: Sequence[Domain], roots: Collection[int], work: Work
+) -> dict[int, tuple[int, int]]:
+    # Which of the roots struct vcpu names as an address, with flags or without: among them, of an
+    # HVM guest, the monitor table, which has no owner.
     found: dict[int, tuple[int, int]] = {}
     for domain in domains:
         for vcpu in domain.vcpus[:_VCPUS_ASKED]:
+            if not work.go_on():
+                return found
             try:
                 raw = space.read(vcpu.vaddr, STRUCT_VCPU)
             except MemoryFault:
                 continue
-            for (word,) in struct.iter_unpack("<Q", raw):
-                if PAGE <= word < 1 << 52:
+            for word in words(raw, "Q"):
+                if PAGE_SIZE <= word < MADDR_LIMIT and word & FRAME_MASK in roots:
                     found.setdefault(frame(word), (domain.id, vcpu.vcpu))
     return found
 

@@ -8,7 +8,7 @@ its arch part (xen/include/public/xen.h and arch-x86/xen.h)::
               64-bit guest   32-bit guest
     wc_version     0xC00        0x900     even; then wc_sec, wc_nsec
     max_pfn        0xC10        0x90C     one word each from here on
-    pfn_to_mfn_frame_list_list, nmi_reason, p2m_cr3, p2m_vaddr, p2m_generation
+    pfn_to_mfn_frame_list_list, nmi_reason, p2m_cr3, p2m_vaddr
 
 and a ``struct vcpu`` by its own number in its first word and its domain's address soon after.
 """
@@ -18,14 +18,17 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import Maddr, Mfn
+from vmcoretool.addresses import PAGE_SIZE, Maddr, Mfn
 from vmcoretool.errors import MemoryFault
+from vmcoretool.memory.search import words
 from vmcoretool.xen.frame_table import owned
-from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START, PAGE
+from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from array import array
+    from collections.abc import Iterable, Iterator
 
+    from vmcoretool.budget import Budget, Work
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
     from vmcoretool.xen.frame_table import FrameTable
     from vmcoretool.xen.space import XenSpace
@@ -34,7 +37,11 @@ FIRST_RESERVED: Final = 0x7FF0
 """DOMID_FIRST_RESERVED: no domain has this id or a higher one (xen/include/public/xen.h)."""
 MAX_VCPUS: Final = 8192
 MAX_STRUCT: Final = 16_384
-_SHARED_INFO: Final = {8: (0xC00, 0xC10, "<6Q"), 4: (0x900, 0x90C, "<6I")}
+MAX_STEPS: Final = 300_000
+"""Steps of some 10 us for the whole list: a thousand domains need a third of it."""
+_BYTES_A_STEP: Final = 256
+_POINTER_STEPS: Final = 3
+_SHARED_INFO: Final = {8: (0xC00, 0xC10, "<5Q"), 4: (0x900, 0x90C, "<5I")}
 _NANOSECONDS: Final = 1_000_000_000
 _VCPU_HEAD: Final = 64
 _MAX_FRAME: Final = 1 << 40
@@ -50,7 +57,6 @@ class SharedInfo(NamedTuple):
         frame_list_list: mfn of the top of its p2m tree; all ones: it keeps none.
         p2m_cr3: cr3 of the tables through which ``p2m_vaddr`` is read.
         p2m_vaddr: guest virtual address of the linear p2m list.
-        p2m_generation: counts changes of the list; odd while one goes on.
     """
 
     maddr: Maddr
@@ -59,7 +65,6 @@ class SharedInfo(NamedTuple):
     frame_list_list: int
     p2m_cr3: int
     p2m_vaddr: int
-    p2m_generation: int
 
 
 class Vcpu(NamedTuple):
@@ -110,61 +115,105 @@ class DomainList(NamedTuple):
     trouble: str
 
 
-def find_domains(space: XenSpace, info: VmcoreInfo, frames: FrameTable | None) -> DomainList:
+class _Layout(NamedTuple):
+    # what VMCOREINFO_XEN says of struct domain
+    head: int
+    id_at: int
+    next_at: int
+    size: int
+
+
+def find_domains(
+    space: XenSpace, info: VmcoreInfo, frames: FrameTable | None, budget: Budget
+) -> DomainList:
     """Walk the list; damage ends it with a reason, never with an endless loop.
 
     Args:
         space: the hypervisor's memory.
         info: VMCOREINFO_XEN.
         frames: tells whose page is whose; it learns of every domain found.
+        budget: of the dump.
     """
+    layout = _layout(info)
+    if isinstance(layout, str):
+        return DomainList((), layout)
+    work = budget.work("the domain list", steps=MAX_STEPS)
+    found: list[Domain] = []
+    trouble = ""
+    try:
+        for pointer, domain_id, raw in _structs(space, layout, work):
+            if frames:
+                frames.know(pointer, domain_id)
+            domain = _domain(space, pointer, domain_id, raw, frames, work)
+            found.append(domain._replace(max_vcpus=_max_vcpus(raw, layout.id_at)))
+    except (MemoryFault, _ListError) as error:
+        trouble = str(error)
+    return DomainList(tuple(found), trouble or _EMPTY * (not found))
+
+
+class _ListError(Exception):
+    # why the list is not followed further
+    pass
+
+
+def _spend(work: Work, steps: int) -> None:
+    if not work.go_on(steps):
+        raise _ListError("the search was cut off: the domains behind these were not looked at")
+
+
+def _layout(info: VmcoreInfo) -> _Layout | str:
+    # or why there is none
     head = info.symbol("domain_list")
     id_at, next_at = info.offset("domain.domain_id"), info.offset("domain.next_in_list")
     size = info.size("domain")
     if head is None or id_at is None or next_at is None or size is None:
-        return DomainList((), "VMCOREINFO_XEN does not describe the domain list")
+        return "VMCOREINFO_XEN does not describe the domain list"
     size = min(size, MAX_STRUCT)
     if max(id_at + 2, next_at + 8) > size:
-        return DomainList((), "VMCOREINFO_XEN's offsets lie outside struct domain")
-    found: list[Domain] = []
+        return "VMCOREINFO_XEN's offsets lie outside struct domain"
+    return _Layout(head, id_at, next_at, size)
+
+
+def _structs(space: XenSpace, layout: _Layout, work: Work) -> Iterator[tuple[int, int, bytes]]:
+    # each struct domain of the list: where it lies, its id, its bytes
     seen: set[int] = set()
-    trouble = ""
-    try:
-        pointer = space.number(head)
-        while pointer:
-            if pointer in seen:
-                trouble = f"the list leads back to {pointer:#x}"
-                break
-            seen.add(pointer)
-            # each struct domain is allocated, none lies in the image
-            if not _is_pointer(pointer) or space.image.maddr_of(pointer) is not None:
-                trouble = f"{pointer:#x} is no struct domain"
-                break
-            raw = space.read(pointer, size)
-            domain_id = int.from_bytes(raw[id_at : id_at + 2], "little")
-            # domain_create() keeps the list in ascending order (xen/common/domain.c)
-            if not (found[-1].id if found else -1) < domain_id < FIRST_RESERVED:
-                trouble = f"{pointer:#x} is no struct domain: id {domain_id} has no place there"
-                break
-            if frames:
-                frames.know(pointer, domain_id)
-            domain = _domain(space, pointer, domain_id, raw, frames)
-            found.append(domain._replace(max_vcpus=_max_vcpus(raw, id_at)))
-            pointer = int.from_bytes(raw[next_at : next_at + 8], "little")
-    except MemoryFault as error:
-        trouble = str(error)
-    return DomainList(tuple(found), trouble or _EMPTY * (not found))
+    last = -1
+    pointer = space.number(layout.head)
+    while pointer:
+        if pointer in seen:
+            raise _ListError(f"the list leads back to {pointer:#x}")
+        seen.add(pointer)
+        # each struct domain is allocated, none lies in the image
+        if not _is_pointer(pointer) or space.image.maddr_of(pointer) is not None:
+            raise _ListError(f"{pointer:#x} is no struct domain")
+        _spend(work, layout.size // _BYTES_A_STEP)
+        raw = space.read(pointer, layout.size)
+        domain_id = int.from_bytes(raw[layout.id_at : layout.id_at + 2], "little")
+        # domain_create() keeps the list in ascending order (xen/common/domain.c)
+        if not last < domain_id < FIRST_RESERVED:
+            raise _ListError(f"{pointer:#x} is no struct domain: id {domain_id} has no place there")
+        yield pointer, domain_id, raw
+        last = domain_id
+        pointer = int.from_bytes(raw[layout.next_at : layout.next_at + 8], "little")
 
 
 def _is_pointer(value: int) -> bool:
     return HYPERVISOR_START <= value < HYPERVISOR_END and not value % 8
 
 
-def _domain(
-    space: XenSpace, vaddr: int, domain_id: int, raw: bytes, frames: FrameTable | None
+def _domain(  # noqa: PLR0913, PLR0917 - one struct, and what it is looked at with
+    space: XenSpace,
+    vaddr: int,
+    domain_id: int,
+    raw: bytes,
+    frames: FrameTable | None,
+    work: Work,
 ) -> Domain:
-    shared = next(_shared_infos(space, domain_id, raw, frames), None)
-    vcpus = _vcpus(space, vaddr, raw)
+    numbers = words(raw, "Q")
+    pointers = [(index, word) for index, word in enumerate(numbers) if _is_pointer(word)]
+    pages = (word for _, word in pointers if not word % PAGE_SIZE)
+    shared = next(_shared_infos(space, domain_id, pages, frames, work), None)
+    vcpus = _vcpus(space, vaddr, numbers, pointers, work)
     if shared is None:
         return Domain(domain_id, vaddr, "unknown", None, vcpus, "no shared info page was found")
     if shared.max_pfn or shared.frame_list_list or shared.p2m_cr3:
@@ -181,14 +230,17 @@ def _max_vcpus(raw: bytes, id_at: int) -> int | None:
 
 
 def _shared_infos(
-    space: XenSpace, domain_id: int, raw: bytes, frames: FrameTable | None
+    space: XenSpace,
+    domain_id: int,
+    pages: Iterable[int],
+    frames: FrameTable | None,
+    work: Work,
 ) -> Iterator[SharedInfo]:
-    for (pointer,) in struct.iter_unpack("<Q", raw[: len(raw) & -8]):
-        if pointer % PAGE or not _is_pointer(pointer):
-            continue
+    for pointer in pages:
+        _spend(work, _POINTER_STEPS)
         try:
             maddr = space.maddr(pointer)
-            page = space.memory.read(maddr, PAGE)
+            page = space.memory.read(maddr, PAGE_SIZE)
         except MemoryFault:
             continue
         shared = parse_shared_info(page, maddr)
@@ -208,28 +260,32 @@ def parse_shared_info(page: bytes, maddr: Maddr) -> SharedInfo | None:
     """
     for word_size, (clock_at, arch_at, layout) in _SHARED_INFO.items():
         version, seconds, nanoseconds = struct.unpack_from("<3I", page, clock_at)
-        max_pfn, top, _, p2m_cr3, p2m_vaddr, generation = struct.unpack_from(layout, page, arch_at)
+        max_pfn, top, _, p2m_cr3, p2m_vaddr = struct.unpack_from(layout, page, arch_at)
         clock = version and not version % 2 and seconds and nanoseconds < _NANOSECONDS
         all_ones = (1 << 8 * word_size) - 1
         if clock and max_pfn < _MAX_FRAME and (top < _MAX_FRAME or top == all_ones):
-            return SharedInfo(maddr, word_size, max_pfn, top, p2m_cr3, p2m_vaddr, generation)
+            return SharedInfo(maddr, word_size, max_pfn, top, p2m_cr3, p2m_vaddr)
     return None
 
 
-def _vcpus(space: XenSpace, domain: int, raw: bytes) -> tuple[Vcpu, ...]:
+def _vcpus(
+    space: XenSpace,
+    domain: int,
+    numbers: array[int],
+    pointers: list[tuple[int, int]],
+    work: Work,
+) -> tuple[Vcpu, ...]:
     # struct domain holds an array of pointers (up to 3.4) or a pointer to one (4.0 and later)
-    words = [word for (word,) in struct.iter_unpack("<Q", raw[: len(raw) & -8])]
-    for index, word in enumerate(words):
-        if word == domain or not _is_pointer(word):
+    for index, word in pointers:
+        if word == domain:
             continue
+        _spend(work, _POINTER_STEPS)
         try:
-            first = _vcpu(space, domain, word, 0)
-            if first:
-                rest = words[index + 1 : index + MAX_VCPUS]
-                return _numbered(space, domain, [word, *rest])
+            if _vcpu(space, domain, word, 0):
+                return _numbered(space, domain, numbers[index : index + MAX_VCPUS], work)
             pointer = space.number(word)
             if _is_pointer(pointer) and pointer != domain and _vcpu(space, domain, pointer, 0):
-                return _numbered(space, domain, _pointers(space, word))
+                return _numbered(space, domain, _pointers(space, word), work)
         except MemoryFault:
             continue
     return ()
@@ -241,11 +297,12 @@ def _pointers(space: XenSpace, vaddr: int) -> Iterator[int]:
 
 
 def _numbered(
-    space: XenSpace, domain: int, pointers: Iterator[int] | list[int]
+    space: XenSpace, domain: int, pointers: Iterable[int], work: Work
 ) -> tuple[Vcpu, ...]:
     found: list[Vcpu] = []
     try:
         for number, pointer in enumerate(pointers):
+            _spend(work, _POINTER_STEPS)
             vcpu = _vcpu(space, domain, pointer, number) if _is_pointer(pointer) else None
             if vcpu is None:
                 break

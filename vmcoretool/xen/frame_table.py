@@ -10,15 +10,15 @@ nothing here follows: pages above the first hole have no known owner there.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.addresses import MIB, Maddr
+from vmcoretool.addresses import MIB, PAGE_SHIFT, PAGE_SIZE, Maddr
 from vmcoretool.errors import MemoryFault, TranslationFault
-from vmcoretool.xen.space import PAGE
+from vmcoretool.memory.search import words
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterable
 
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
@@ -30,21 +30,32 @@ MAX_COUNTED: Final = 1 << 25
 
 
 class FrameTable:
-    """The frame table of one hypervisor."""
+    """The frame table of one hypervisor.
+
+    One hypervisor writes one form of owner, so both forms are kept apart; the first owner that only
+    one of them names decides between them.
+    """
 
     def __init__(self, space: XenSpace, start: int, size: int, offset: int) -> None:
         self._space = space
         self._start = start
         self._size = size
         self._offset = offset
-        self._owners: dict[int, int] = {}
+        self._by_frame: dict[int, int] = {}
+        self._by_address: dict[int, int] = {}
+        self._forms: tuple[dict[int, int], ...] = (self._by_frame, self._by_address)
         self._settled = False
 
     def know(self, struct_domain: int, domain_id: int) -> None:
-        """Tell the table where a domain's ``struct domain`` lies."""
-        maddr = self._space.maddr(struct_domain)
-        self._owners[maddr >> 12] = domain_id
-        self._owners.setdefault(struct_domain & 0xFFFF_FFFF, domain_id)
+        """Tell the table where a domain's ``struct domain`` lies.
+
+        Raises:
+            MemoryFault: its place in machine memory is not known.
+        """
+        self._by_frame[self._space.maddr(struct_domain) >> PAGE_SHIFT] = domain_id
+        low = struct_domain & 0xFFFF_FFFF
+        if low:  # 0 is nobody
+            self._by_address[low] = domain_id
 
     def owner(self, maddr: int) -> int | None:
         """The id of the domain that owns the page, None where no known domain does.
@@ -52,10 +63,15 @@ class FrameTable:
         Raises:
             MemoryFault: the entry is not in the dump.
         """
-        at = self._start + (maddr >> 12) * self._size + self._offset
-        owner = self._owners.get(self._space.number(at, 4))
-        self._settled = self._settled or owner is not None
-        return owner
+        at = self._start + (maddr >> PAGE_SHIFT) * self._size + self._offset
+        word = self._space.number(at, 4)
+        naming = [form for form in self._forms if word in form]
+        if not naming:
+            return None
+        self._settled = True
+        if len(naming) == 1:
+            self._forms = (naming[0],)
+        return naming[0][word]
 
     def settle(self, maddr: int, domain_id: int) -> bool:
         """Look for the owner elsewhere in a page's entry, where the told offset names none.
@@ -71,13 +87,14 @@ class FrameTable:
         if self._settled:
             return False
         try:
-            entry = self._space.read(self._start + (maddr >> 12) * self._size, self._size)
+            at = self._start + (maddr >> PAGE_SHIFT) * self._size
+            entry = self._space.read(at, self._size)
         except MemoryFault:
             return False
         places = [
             at
             for at in range(0, self._size, 4)
-            if self._owners.get(int.from_bytes(entry[at : at + 4], "little")) == domain_id
+            if domain_id in self._named(int.from_bytes(entry[at : at + 4], "little"))
         ]
         if len(places) != 1:
             return False
@@ -104,21 +121,27 @@ class FrameTable:
             try:
                 counts.update(self._entries(first, count))
             except MemoryFault:
-                few = PAGE // self._size
+                few = PAGE_SIZE // self._size
                 for at in range(first, first + count, few):
                     some = min(few, first + count - at)
                     try:
                         counts.update(self._entries(at, some))
-                    except TranslationFault as error:
-                        missing += 0 if error.entry is not None else some
+                    except TranslationFault:
+                        continue  # a hole of the machine
                     except MemoryFault:
                         missing += some
-        owned = {domain: counts[key] for key, domain in self._owners.items() if counts.get(key)}
-        return owned, missing
+        owned = [
+            {domain: counts[key] for key, domain in form.items() if counts.get(key)}
+            for form in self._forms
+        ]
+        return max(owned, key=lambda pages: sum(pages.values())), missing
+
+    def _named(self, word: int) -> set[int]:
+        return {form[word] for form in self._forms if word in form}
 
     def _entries(self, first: int, count: int) -> array[int]:
         block = self._space.read(self._start + first * self._size, count * self._size)
-        return array("I", block)[self._offset // 4 :: self._size // 4]
+        return words(block, "I", self._offset // 4, self._size // 4)
 
 
 def find_frame_table(space: XenSpace, info: VmcoreInfo) -> FrameTable | None:

@@ -8,22 +8,32 @@ console ring, which lies in the image up to 3.4.
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, FileOffset, Maddr
-from vmcoretool.notes.elf_note import walk_notes
+from vmcoretool.budget import NO_LIMIT
+from vmcoretool.memory.search import machine_runs, windows
+from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from vmcoretool.xen.search import SCAN, SCAN_BLOCK, image_blocks
+from vmcoretool.xen.search import SCAN, image_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmcoretool.budget import Budget
     from vmcoretool.memory.physical import PhysicalMemory
+    from vmcoretool.memory.search import Window
     from vmcoretool.xen.image.image import Image
 
 SEARCH_LIMIT: Final = 32 * MIB
-_OWNER: Final = b"VMCOREINFO_XEN\0"
 _VERSION: Final = re.compile(rb"Xen version (\d{1,3})\.(\d{1,3})([!-~]{0,40}) \(")
-_HEADER_SIZE: Final = 12
+_OWNER: Final = "VMCOREINFO_XEN"
+_MARK: Final = b"VMCOREINFO_XEN\0\0PAGESIZE="
+_HEADER: Final = struct.Struct("<III")
+_TEXT: Final = 28
+_ARRAY: Final = 4096
+"""Bytes of the array, header included."""
 
 
 class Traces(NamedTuple):
@@ -50,44 +60,47 @@ def find_traces(memory: PhysicalMemory, image: Image) -> Traces:
     """Search the pages of one image; nothing outside it is believed."""
     vmcoreinfo: VmcoreInfo | None = None
     version: tuple[int, int, str] | None = None
-    for _, block in image_blocks(memory, image, image.runs[-1].vaddr, SEARCH_LIMIT):
-        version = version or find_version(block)
-        at = block.find(_OWNER, _HEADER_SIZE)
-        while at >= 0 and vmcoreinfo is None:
-            vmcoreinfo = _vmcoreinfo(block[at - _HEADER_SIZE :])
-            at = block.find(_OWNER, at + 1)
+    for window in image_windows(memory, image, image.runs[-1].vaddr, SEARCH_LIMIT):
+        version = version or find_version(window.data)
+        vmcoreinfo = vmcoreinfo or next(_vmcoreinfos(window), (0, None))[1]
         if vmcoreinfo and version:
             break
     return Traces(vmcoreinfo, version)
 
 
-def find_text(memory: PhysicalMemory, budget: Budget) -> Maddr | None:
+def find_text(memory: PhysicalMemory, budget: Budget, allowance: int = NO_LIMIT) -> Maddr | None:
     """Where in all memory a VMCOREINFO_XEN note stands; the last resort, it proves nothing.
 
     Args:
         memory: of the dump.
         budget: its caller may end the search.
+        allowance: how many bytes are looked at.
     """
-    extents = list(memory.pages.stored())
-    total = sum(extent.end - extent.start for extent in extents)
-    work = budget.work(SCAN)
+    runs = machine_runs(memory)
+    total = sum(run.size for run in runs)
+    work = budget.work(SCAN, size=allowance)
     done = 0
-    for extent in extents:
-        at = int(extent.start)
-        while at < extent.end and work.progress(done, total):
-            block = memory.read_some(at, min(SCAN_BLOCK, extent.end - at))
-            found = block.find(_OWNER, _HEADER_SIZE)
-            while found >= 0:
-                if _vmcoreinfo(block[found - _HEADER_SIZE :]):
-                    return Maddr(at + found - _HEADER_SIZE)
-                found = block.find(_OWNER, found + 1)
-            at += len(block) or SCAN_BLOCK
-            done += len(block) or SCAN_BLOCK
+    for window in windows(memory, runs, work, ahead=_ARRAY):
+        for at, _ in _vmcoreinfos(window):
+            return Maddr(window.at + at)
+        done += window.own
+        if not work.progress(done, total):
+            return None
     return None
 
 
-def _vmcoreinfo(raw: bytes) -> VmcoreInfo | None:
-    notes, _ = walk_notes(raw[:8192], FileOffset(0), "little")
-    if notes and notes[0].owner == "VMCOREINFO_XEN" and notes[0].desc.startswith(b"PAGESIZE="):
-        return parse_vmcoreinfo(notes[0])
-    return None
+def _vmcoreinfos(window: Window) -> Iterator[tuple[int, VmcoreInfo]]:
+    # the notes that start in a window, and where
+    for at in window.find(_MARK, _HEADER.size):
+        namesz, descsz, kind = _HEADER.unpack_from(window.data, at)
+        desc = window.data[at + _TEXT : at + min(_TEXT + descsz, _ARRAY)]
+        if (namesz, kind) == (len(_OWNER) + 1, 0):
+            note = Note(
+                owner=_OWNER,
+                type=0,
+                desc=desc,
+                offset=FileOffset(0),
+                desc_offset=FileOffset(_TEXT),
+                complete=len(desc) == descsz,
+            )
+            yield at, parse_vmcoreinfo(note)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmcoretool.addresses import Vaddr
-from vmcoretool.errors import TranslationFault
+from vmcoretool.errors import MemoryFault, TranslationFault
 from vmcoretool.memory.x86_64 import walk
 from vmcoretool.xen.image.idle_table import check_idle_table, idle_table_of
 from vmcoretool.xen.image.image import BASE_ALIGNMENT
@@ -42,10 +42,10 @@ def _without_code(memory: PhysicalMemory, image: Image, rips: Iterable[int]) -> 
     for rip in inside:
         try:
             base = walk(memory, image.root, Vaddr(rip)).maddr - (rip - start)
-        except TranslationFault as error:
-            if error.entry is None:
-                return ""  # the table that would tell is not in the dump
+        except TranslationFault:
             continue
+        except MemoryFault:
+            return ""  # the table that would tell is not in the dump
         # in the image; or elsewhere, as livepatches and stubs are
         if base == image.base or base % BASE_ALIGNMENT:
             return ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault, TranslationFault
+from vmcoretool.memory.search import windows, words
 from vmcoretool.memory.x86_64 import PRESENT, Run, Step, frame, walk
 from vmcoretool.xen.image.image import BASE_ALIGNMENT, BASE_LIMIT, Image, Window, image_at
 from vmcoretool.xen.image.layouts import (
@@ -88,8 +89,10 @@ def is_refuted(memory: PhysicalMemory, vaddr: Vaddr, maddr: Maddr) -> bool:
         return True
     try:
         return walk(memory, maddr, vaddr).maddr != maddr
-    except TranslationFault as error:
-        return error.entry is not None
+    except TranslationFault:
+        return True
+    except MemoryFault:
+        return False
 
 
 def idle_table_of(memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None) -> IdleTable | None:
@@ -182,29 +185,11 @@ def find_not_relocated(memory: PhysicalMemory, root: Maddr) -> Image | None:
 
 def _self_references(memory: PhysicalMemory, image: Image) -> Iterator[tuple[Vaddr, Maddr]]:
     # Pages of the image whose slot 258 refers to themselves, nearest to the window's tables first.
-    near = frame(image.steps[0].entry)
-    blocks = [
-        (Vaddr(run.vaddr + at), Maddr(run.maddr + at), min(_SEARCH_BLOCK, run.size - at))
-        for run in image.runs
-        for at in range(0, run.size, _SEARCH_BLOCK)
-    ]
-    blocks.sort(key=lambda block: abs(block[1] - near))
-    for vaddr, maddr, size in blocks:
-        for at, entry in _slot_258(memory, maddr, size):
-            if entry & PRESENT and frame(entry) == maddr + at:
-                yield Vaddr(vaddr + at), Maddr(maddr + at)
-
-
-def _slot_258(memory: PhysicalMemory, maddr: Maddr, size: int) -> Iterator[tuple[int, int]]:
-    # (offset, entry) of each page of a block; one read where all of it is in the dump.
-    try:
-        block = memory.read(maddr, size)
-    except MemoryFault:
-        if size > PAGE_SIZE:
-            for at in range(0, size, PAGE_SIZE):
-                for _, entry in _slot_258(memory, Maddr(maddr + at), PAGE_SIZE):
-                    yield at, entry
-        return
-    for at in range(0, size, PAGE_SIZE):
-        start = at + 8 * LINEAR_PT_SLOT
-        yield at, int.from_bytes(block[start : start + 8], "little")
+    shift = image.runs[0].maddr - image.runs[0].vaddr
+    near = frame(image.steps[0].entry) - shift + _SEARCH_BLOCK // 2
+    for window in windows(memory, image.runs, step=_SEARCH_BLOCK, ahead=0, near=near):
+        data = window.data[: window.own & -PAGE_SIZE]
+        for page, entry in enumerate(words(data, "Q", LINEAR_PT_SLOT, PAGE_SIZE // 8)):
+            vaddr = Vaddr(window.at + page * PAGE_SIZE)
+            if entry & PRESENT and frame(entry) == vaddr + shift:
+                yield vaddr, Maddr(vaddr + shift)

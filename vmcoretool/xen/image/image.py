@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
+from vmcoretool.memory.search import run_of
 from vmcoretool.memory.x86_64 import PAGE_SIZE_BIT, PRESENT, Run, Step, frame, leaves, slot_of, walk
 from vmcoretool.xen.image.layouts import DIRECTMAPS, LAYOUTS, DirectMap, XenLayout
 
@@ -76,10 +77,8 @@ class Image(NamedTuple):
 
     def maddr_of(self, vaddr: int) -> Maddr | None:
         """The machine address of a byte of the image, None outside its mapped pages."""
-        for run in self.runs:
-            if run.vaddr <= vaddr < run.vaddr + run.size:
-                return Maddr(vaddr - run.vaddr + run.maddr)
-        return None
+        run = run_of(self.runs, vaddr)
+        return Maddr(vaddr - run.vaddr + run.maddr) if run else None
 
     def vaddr_of(self, maddr: int) -> Vaddr | None:
         """The hypervisor virtual address of a byte of the image, None outside its pages."""
