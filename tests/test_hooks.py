@@ -340,8 +340,9 @@ def test_what_hangs_is_ended_too(tmp_path: Path, shell: list[str], *, sleeps: bo
     said = capture(tmp_path, hung, shell=program, variables=variables)
     assert time.monotonic() - started < 10
     assert "ended after 1 s" in said
-    time.sleep(0.3)
-    assert commands_with(mark) == []
+    while (left := commands_with(mark)) and time.monotonic() - started < 10:
+        time.sleep(0.1)  # what was killed is gone soon, not at once
+    assert left == []
     assert partial_files(tmp_path) == []
 
 
@@ -588,11 +589,12 @@ def test_what_may_pass_is_tried_again(
         "import vmcoretool.hooks.report as report, sys\n"
         f"def write_report(path): {fails}\n"
         "report.write_report = write_report\n"
-        "from vmcoretool.cli.main import main\nmain()\n"
+        "from vmcoretool.cli.entry import main\nmain()\n"
     )
     with monkeypatch.context() as patch:
         patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
-        (done,) = runner.run(str(tmp_path), runner.Limits(seconds=5))
+        seconds = 5 if "no answer" in why else 60
+        (done,) = runner.run(str(tmp_path), runner.Limits(seconds=seconds))
     assert why in done.line
     assert done.line.endswith("tried again at the next run")
     assert [path.name for path in place.iterdir()] == ["vmcore"]
