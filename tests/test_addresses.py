@@ -34,7 +34,7 @@ from vmcoretool.xen.frame_table import FrameTable
 from vmcoretool.xen.image.image import Image
 from vmcoretool.xen.image.layouts import LAYOUTS
 from vmcoretool.xen.ring import Ring, find_ring
-from vmcoretool.xen.vmcoreinfo import find_text, find_traces
+from vmcoretool.xen.vmcoreinfo import find_image_notes, find_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -259,7 +259,7 @@ def test_note_across_two_blocks_is_whole(before: int) -> None:
     at = 65_536 - before
     data[at : at + 4096] = xen_note()
     memory, image = image_of(bytes(data))
-    info = find_traces(memory, image).vmcoreinfo
+    info = find_image_notes(memory, image).vmcoreinfo
     assert info is not None
     assert info.symbol("pgd_l4") == 0xFFFF_82D0_4040_0000
     assert len(info.entries) == 42

@@ -19,7 +19,7 @@ from vmcoretool.xen.image.idle_table import (
 )
 from vmcoretool.xen.image.image import BASE_ALIGNMENT
 from vmcoretool.xen.image.layouts import NOT_RELOCATED
-from vmcoretool.xen.image.roots import Root, Survey, survey
+from vmcoretool.xen.image.roots import Root, RootWalks, walk_roots
 from vmcoretool.xen.ring import Ring, find_ring
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vmcoretool.symbols.places import Places
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image.image import Image
-    from vmcoretool.xen.vmcoreinfo import Traces
+    from vmcoretool.xen.vmcoreinfo import ImageNotes
 
 Scan = Literal["auto", "always", "never"]
 ENOUGH_STRINGS = 3
@@ -139,13 +139,13 @@ class Case:
         return tuple(roots)
 
     @cached_property
-    def survey(self) -> Survey:
+    def survey(self) -> RootWalks:
         """The images that those tables map."""
         if self.vmcore.architecture != "x86_64":
             text = f"four-level page tables are not those of {self.vmcore.architecture}"
-            return Survey((), (text,), ())
+            return RootWalks((), (text,), ())
         memory = self.vmcore.memory
-        return survey(
+        return walk_roots(
             memory, self.roots, self.pgd_l4, ran_low=self.ran_low, objection=self.objection
         )
 
@@ -166,21 +166,21 @@ class Case:
     @property
     def images(self) -> tuple[Image, ...]:
         """The images that CPUs' tables map or, failing these, the idle tables found so far."""
-        found = tuple(sighting.image for sighting in self.survey.sightings)
+        found = tuple(row.image for row in self.survey.mapped)
         idle_tables = (*self.idle_tables, *self.scanned)
         if found or not idle_tables:
             return found
         known = tuple(idle.maddr for idle in idle_tables)
         if known not in self._images:
             roots = [Root("idle page table", maddr) for maddr in known]
-            again = survey(
+            again = walk_roots(
                 self.vmcore.memory,
                 roots,
                 self.pgd_l4,
                 ran_low=False,
                 objection=self.objection,
             )
-            self._images[known] = tuple(sighting.image for sighting in again.sightings)
+            self._images[known] = tuple(row.image for row in again.mapped)
         return self._images[known]
 
     @cached_property
@@ -235,8 +235,8 @@ class Case:
         memory = self.vmcore.memory
         found = [
             idle
-            for sighting in self.survey.sightings
-            if (idle := idle_table_of(memory, sighting.image, self.pgd_l4))
+            for row in self.survey.mapped
+            if (idle := idle_table_of(memory, row.image, self.pgd_l4))
         ]
         if not found and self.pgd_l4 is not None:
             for claim in self.claims:
@@ -264,11 +264,11 @@ class Case:
         return None
 
     @cached_property
-    def traces(self) -> Traces:
+    def traces(self) -> ImageNotes:
         """What the image itself still holds of the notes that the headers lack."""
-        from vmcoretool.xen.vmcoreinfo import Traces, find_traces  # noqa: PLC0415 - for poor dumps
+        from vmcoretool.xen.vmcoreinfo import ImageNotes, find_image_notes  # noqa: PLC0415 - for poor dumps
 
-        return find_traces(self.vmcore.memory, self.images[0]) if self.images else Traces()
+        return find_image_notes(self.vmcore.memory, self.images[0]) if self.images else ImageNotes()
 
     def build_id(self, image: Image) -> str | None:
         """An image's build-id in lower-case hexadecimal, or None where it has none in the dump."""

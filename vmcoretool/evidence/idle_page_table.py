@@ -24,7 +24,7 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         yield _evidence(idle)
     if case.idle_tables:
         return
-    if case.survey.sightings:
+    if case.survey.mapped:
         reason = "the idle table's page is not in the dump"
     elif case.pgd_l4 is None:
         reason = "no page table leads to it and no VMCOREINFO_XEN names pgd_l4"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from vmcoretool.evidence.case import Case
     from vmcoretool.xen.image.image import Image
-    from vmcoretool.xen.image.roots import Sighting
+    from vmcoretool.xen.image.roots import MappedImage
 
 NAME: Final = "page-tables"
 _SHOWN: Final = 3
@@ -29,9 +29,9 @@ def _examine(case: Case) -> Iterator[Evidence | Silence]:
         yield from _x86_32(case)
         return
     survey = case.survey
-    for sighting in survey.sightings:
-        yield _evidence(case, sighting)
-    if not survey.sightings:
+    for found in survey.mapped:
+        yield _evidence(case, found)
+    if not survey.mapped:
         if not case.roots:
             yield Silence(source=NAME, reason="no note saved a cr3")
             return
@@ -58,10 +58,10 @@ def _x86_32(case: Case) -> Iterator[Evidence | Silence]:
     yield Silence(source=NAME, reason="no saved cr3 leads to the image of a 32-bit hypervisor")
 
 
-def _evidence(case: Case, sighting: Sighting) -> Evidence:
-    image = sighting.image
-    names = ", ".join(root.name for root in sighting.roots[:_SHOWN])
-    more = len(sighting.roots) - _SHOWN
+def _evidence(case: Case, found: MappedImage) -> Evidence:
+    image = found.image
+    names = ", ".join(root.name for root in found.roots[:_SHOWN])
+    more = len(found.roots) - _SHOWN
     names += f" and {more} more tables" if more > 0 else ""
     start = image.layout.virt_start
     if not image.layout.relocatable:

@@ -65,7 +65,7 @@ def find_kind(case: Case, verdict: Verdict) -> Kind:
     vmcore = case.vmcore
     if vmcore.container.format == "xen-core":
         return "xen-domain"
-    if case.xen_notes or case.survey.sightings:
+    if case.xen_notes or case.survey.mapped:
         return "xen-host"
     if vmcore.vmcoreinfo_linux:
         return "linux"

@@ -30,7 +30,7 @@ MAX_VCPUS_ASKED: Final = 16_384
 """Virtual CPUs of all domains together that are looked at."""
 
 
-class CpuUse(NamedTuple):
+class CpuActivity(NamedTuple):
     """One CPU.
 
     Attributes:
@@ -46,14 +46,14 @@ class CpuUse(NamedTuple):
     basis: str
 
 
-def find_uses(  # noqa: PLR0913, PLR0917 - all that is known of the host
+def find_activity(  # noqa: PLR0913, PLR0917 - all that is known of the host
     states: Sequence[CpuState],
     space: XenSpace,
     idle_tables: Collection[Maddr],
     frames: FrameTable | None,
     domains: Sequence[Domain],
     budget: Budget,
-) -> tuple[CpuUse, ...]:
+) -> tuple[CpuActivity, ...]:
     """What each CPU was doing.
 
     Args:
@@ -69,7 +69,7 @@ def find_uses(  # noqa: PLR0913, PLR0917 - all that is known of the host
     work = budget.work("the virtual CPUs", steps=MAX_VCPUS_ASKED)
     tables = _vcpu_tables(space, domains, roots, work)
     return tuple(
-        CpuUse(state, context, *_address_space(state, idle_tables, frames, domains, tables))
+        CpuActivity(state, context, *_address_space(state, idle_tables, frames, domains, tables))
         for state, context in zip(states, contexts, strict=True)
     )
 
