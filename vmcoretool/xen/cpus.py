@@ -66,7 +66,7 @@ def find_activity(  # noqa: PLR0913, PLR0917 - all that is known of the host
     """
     contexts = [_context(state, space.image) for state in states]
     roots = {frame(state.cr3) for state in states if state.cr3}
-    work = budget.work("the virtual CPUs", steps=MAX_VCPUS_ASKED)
+    work = budget.work("looking at virtual CPUs", steps=MAX_VCPUS_ASKED)
     tables = _vcpu_tables(space, domains, roots, work)
     return tuple(
         CpuActivity(state, context, *_address_space(state, idle_tables, frames, domains, tables))
