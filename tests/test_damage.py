@@ -135,8 +135,8 @@ def test_memory_cut_off_at_any_page_is_a_result(sample: Path) -> None:
 def window_entries(data: bytes) -> list[int]:
     """File offsets of the entries of the level 2 table that maps the hypervisor's image."""
     vmcore = open_bytes(data)
-    (sighting, *_) = Facts(vmcore).survey.sightings
-    table = sighting.image.steps[1].entry & 0xF_FFFF_FFFF_F000
+    (found, *_) = Facts(vmcore).walks.mapped
+    table = found.image.steps[1].entry & 0xF_FFFF_FFFF_F000
     page = vmcore.memory.read(Maddr(table), 4096)
     at = data.index(page)
     return [at + 8 * slot for slot in range(8)]

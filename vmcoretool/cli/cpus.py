@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vmcoretool.cli.options import Request
     from vmcoretool.host.host import Host
-    from vmcoretool.xen.cpus import CpuUse
+    from vmcoretool.xen.cpus import CpuActivity
 
 _IN_A_LINE = 4
 
@@ -49,18 +49,18 @@ def command(
     return ask_host(request, answer)
 
 
-def _registers(use: CpuUse) -> dict[str, int]:
+def _registers(use: CpuActivity) -> dict[str, int]:
     state = use.state
     control = {"cr0": state.cr0, "cr2": state.cr2, "cr3": state.cr3, "cr4": state.cr4}
     return {**state.registers, **{key: word for key, word in control.items() if word is not None}}
 
 
-def _object(use: CpuUse, crashed: int | None) -> dict[str, Any]:
+def _object(use: CpuActivity, crashed: int | None) -> dict[str, Any]:
     registers = {key: f"{word:#x}" for key, word in _registers(use).items()}
     return {**cpu_object(use, crashed), "registers": registers}
 
 
-def _lines(use: CpuUse, crashed: int | None, basis: str) -> Iterator[str]:
+def _lines(use: CpuActivity, crashed: int | None, basis: str) -> Iterator[str]:
     mark = f"  CRASHED ({printable(basis)})" if use.state.cpu == crashed else ""
     if not use.state.saved:
         yield f"CPU {use.state.cpu}{mark}: not saved, it never answered"

@@ -97,7 +97,7 @@ def _from_memory(vmcore: Vmcore, domain: int) -> VmcoreInfo | None:
         complain(f"candidate at machine address {one.maddr:#x}: {release}, {whose}")
     unknown = [one for one in candidates if one.owner is None]
     texts = {one.info.raw for one in unknown}
-    if len(texts) == 1 and len(unknown) == len(candidates):
+    if len(texts) == 1 and len(unknown) == len(candidates) and not vmcore.budget.cut_off:
         complain("every candidate has the same text: it is printed, whosever it is")
         return unknown[0].info
     why = "the dump holds none in memory" if not candidates else f"none is of domain {domain}"

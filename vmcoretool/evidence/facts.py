@@ -19,7 +19,7 @@ from vmcoretool.xen.image.idle_table import (
 )
 from vmcoretool.xen.image.image import BASE_ALIGNMENT
 from vmcoretool.xen.image.layouts import NOT_RELOCATED
-from vmcoretool.xen.image.roots import Root, Survey, survey
+from vmcoretool.xen.image.roots import Root, RootWalks, walk_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,22 +104,22 @@ class Facts:
         return tuple(roots)
 
     @cached_property
-    def survey(self) -> Survey:
-        """The images that the tables of the CPUs map."""
+    def walks(self) -> RootWalks:
+        """Where the tables of the CPUs lead, and which images they map."""
         if self.vmcore.architecture != "x86_64":
             text = f"four-level page tables are not those of {self.vmcore.architecture}"
-            return Survey((), (text,), ())
+            return RootWalks((), (text,), ())
         return self._follow(self.roots, ran_low=self.ran_low)
 
     def images_of(self, idle_tables: Iterable[IdleTable]) -> tuple[Image, ...]:
         """The images that idle page tables map."""
         roots = [Root("idle page table", idle.maddr) for idle in idle_tables]
         found = self._follow(roots, ran_low=False)
-        return tuple(sighting.image for sighting in found.sightings)
+        return tuple(row.image for row in found.mapped)
 
-    def _follow(self, roots: Iterable[Root], *, ran_low: bool) -> Survey:
+    def _follow(self, roots: Iterable[Root], *, ran_low: bool) -> RootWalks:
         memory = self.vmcore.memory
-        return survey(memory, roots, self.pgd_l4, ran_low=ran_low, objection=self.objection)
+        return walk_roots(memory, roots, self.pgd_l4, ran_low=ran_low, objection=self.objection)
 
     def objection(self, image: Image) -> str:
         """Why tables that show an image must be damaged, or "".
@@ -184,8 +184,8 @@ class Facts:
         memory = self.vmcore.memory
         found = [
             idle
-            for sighting in self.survey.sightings
-            if (idle := idle_table_of(memory, sighting.image, self.pgd_l4))
+            for row in self.walks.mapped
+            if (idle := idle_table_of(memory, row.image, self.pgd_l4))
         ]
         if not found and self.pgd_l4 is not None:
             for base in self.claims:

@@ -95,7 +95,7 @@ def _no_scan(known: Known) -> str:
         return "not needed, the address is proven (--scan looks all the same)"
     if facts.vmcore.vmcoreinfo_linux and not facts.xen_notes:
         return "the headers are those of a native Linux (--scan looks all the same)"
-    if facts.survey.elsewhere and not facts.xen_notes:
+    if facts.walks.elsewhere and not facts.xen_notes:
         return "the saved cr3 leads to something else (--scan looks all the same)"
     return ""
 

@@ -25,7 +25,7 @@ def _examine(known: Known) -> Iterator[Evidence | Silence]:
         yield _evidence(idle)
     if facts.idle_tables:
         return
-    if facts.survey.sightings:
+    if facts.walks.mapped:
         reason = "the idle table's page is not in the dump"
     elif facts.pgd_l4 is None:
         reason = "no page table leads to it and no VMCOREINFO_XEN names pgd_l4"

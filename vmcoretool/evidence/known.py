@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vmcoretool.xen.image.idle_table import IdleTable
     from vmcoretool.xen.image.image import Image
     from vmcoretool.xen.ring import Ring
-    from vmcoretool.xen.vmcoreinfo import Traces
+    from vmcoretool.xen.vmcoreinfo import ImageNotes
 
 
 class ExactBase(NamedTuple):
@@ -73,7 +73,7 @@ class Place:
     @cached_property
     def images(self) -> tuple[Image, ...]:
         """The images that CPUs' tables map or, failing these, the idle page tables."""
-        found = tuple(sighting.image for sighting in self.facts.survey.sightings)
+        found = tuple(row.image for row in self.facts.walks.mapped)
         return found or (self.facts.images_of(self.idle_tables) if self.idle_tables else ())
 
     @cached_property
@@ -94,17 +94,20 @@ class Place:
         return self.image_and_ring[1] if self.image_and_ring else None
 
     @cached_property
-    def traces(self) -> Traces:
+    def image_notes(self) -> ImageNotes:
         """What the first image itself still holds of the notes that the headers lack."""
-        from vmcoretool.xen.vmcoreinfo import Traces, find_traces  # noqa: PLC0415 - for poor dumps
+        from vmcoretool.xen.vmcoreinfo import (  # noqa: PLC0415 - for poor dumps
+            ImageNotes,
+            find_image_notes,
+        )
 
         memory = self.facts.vmcore.memory
-        return find_traces(memory, self.images[0]) if self.images else Traces()
+        return find_image_notes(memory, self.images[0]) if self.images else ImageNotes()
 
     @property
     def vmcoreinfo(self) -> VmcoreInfo | None:
         """VMCOREINFO_XEN from the headers, else from its array in the image."""
-        return self.facts.vmcore.vmcoreinfo_xen or self.traces.vmcoreinfo
+        return self.facts.vmcore.vmcoreinfo_xen or self.image_notes.vmcoreinfo
 
 
 class Known(NamedTuple):

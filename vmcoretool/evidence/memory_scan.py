@@ -52,7 +52,7 @@ def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
     yield place
     for idle, image in harvest.found:
         evidence = _evidence(idle, image, harvest)
-        info = place.traces.vmcoreinfo if facts.pgd_l4 is None else None
+        info = place.image_notes.vmcoreinfo if facts.pgd_l4 is None else None
         if info and info.symbol("pgd_l4") == idle.vaddr:
             basis = f"{evidence.basis}; VMCOREINFO_XEN in the image names pgd_l4 there"
             evidence = evidence._replace(basis=basis)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vmcoretool.evidence.known import Known
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image.image import Image
-    from vmcoretool.xen.image.roots import Sighting
+    from vmcoretool.xen.image.roots import MappedImage
 
 NAME: Final = "page-tables"
 _SHOWN: Final = 3
@@ -31,15 +31,15 @@ def _examine(known: Known) -> Iterator[Evidence | Silence]:
     if facts.vmcore.architecture == "i386":
         yield from _x86_32(facts.vmcore)
         return
-    survey = facts.survey
-    for sighting in survey.sightings:
-        yield _evidence(facts, sighting)
-    if not survey.sightings:
+    walks = facts.walks
+    for found in walks.mapped:
+        yield _evidence(facts, found)
+    if not walks.mapped:
         if not facts.roots:
             yield Silence(source=NAME, reason="no note saved a cr3")
             return
-        reason = "; ".join(survey.faults[:_SHOWN])
-        more = len(survey.faults) - _SHOWN
+        reason = "; ".join(walks.faults[:_SHOWN])
+        more = len(walks.faults) - _SHOWN
         yield Silence(source=NAME, reason=f"{reason}; and {more} more" if more > 0 else reason)
 
 
@@ -61,10 +61,10 @@ def _x86_32(vmcore: Vmcore) -> Iterator[Evidence | Silence]:
     yield Silence(source=NAME, reason="no saved cr3 leads to the image of a 32-bit hypervisor")
 
 
-def _evidence(facts: Facts, sighting: Sighting) -> Evidence:
-    image = sighting.image
-    names = ", ".join(root.name for root in sighting.roots[:_SHOWN])
-    more = len(sighting.roots) - _SHOWN
+def _evidence(facts: Facts, found: MappedImage) -> Evidence:
+    image = found.image
+    names = ", ".join(root.name for root in found.roots[:_SHOWN])
+    more = len(found.roots) - _SHOWN
     names += f" and {more} more tables" if more > 0 else ""
     start = image.layout.virt_start
     if not image.layout.relocatable:

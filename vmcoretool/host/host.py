@@ -15,7 +15,7 @@ from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
 from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import FRAME_MASK, frame
 from vmcoretool.xen.console import Console, console_by_symbols, read_console
-from vmcoretool.xen.cpus import STRUCT_VCPU, CpuUse, find_uses
+from vmcoretool.xen.cpus import STRUCT_VCPU, CpuActivity, find_activity
 from vmcoretool.xen.domains import Domain, DomainList, find_domains
 from vmcoretool.xen.frame_table import FrameTable, find_frame_table
 from vmcoretool.xen.image.layouts import LINEAR_PT_SLOT
@@ -135,14 +135,14 @@ class Host:
         return next((one for one in self.domains if one.id == number), None)
 
     @cached_property
-    def cpus(self) -> tuple[CpuUse, ...]:
+    def cpus(self) -> tuple[CpuActivity, ...]:
         """What each CPU was doing."""
         states = self.vmcore.cpus
         if self.space is None:
             reason = "no image of the hypervisor is proven in the dump"
-            return tuple(CpuUse(state, None, None, reason) for state in states)
+            return tuple(CpuActivity(state, None, None, reason) for state in states)
         idle, budget = self.hypervisor.idle_tables, self.vmcore.budget
-        return find_uses(states, self.space, idle, self.frames, self.domains, budget)
+        return find_activity(states, self.space, idle, self.frames, self.domains, budget)
 
     def roots(self, domain: Domain) -> Iterator[tuple[Maddr, str]]:
         """Level 4 tables of a PV domain and how each was found, each table once."""

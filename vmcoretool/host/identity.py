@@ -74,11 +74,11 @@ def find_kind(facts: Facts, verdict: Verdict) -> Kind:
     vmcore = facts.vmcore
     if vmcore.container.format == "xen-core":
         return "xen-domain"
-    if facts.xen_notes or facts.survey.sightings:
+    if facts.xen_notes or facts.walks.mapped:
         return "xen-host"
     if vmcore.vmcoreinfo_linux:
         return "linux"
-    elsewhere = facts.survey.elsewhere
+    elsewhere = facts.walks.elsewhere
     if not elsewhere and verdict.status in ("verified", "disputed", "not-relocatable"):
         return "xen-host"
     from vmcoretool.linux.kernel import find_kernel  # noqa: PLC0415 - no Xen host needs it
@@ -98,7 +98,7 @@ def find_identity(known: Known, hypervisor: Hypervisor) -> XenIdentity:
 
         banner = find_version(place.ring.text) if place.ring else None
         if banner is None and not vmcore.notes:
-            banner = place.traces.version
+            banner = place.image_notes.version
         if banner:
             version = XenVersion(*banner, changeset=None, compiler=None, compile_date=None)
     image = hypervisor.image

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
     from vmcoretool.symbols.matching import Match
     from vmcoretool.vmcore import Vmcore
-    from vmcoretool.xen.cpus import CpuUse
+    from vmcoretool.xen.cpus import CpuActivity
     from vmcoretool.xen.domains import Domain
 
 SCHEMA: Final = "vmcoretool/inspect/1"
@@ -223,7 +223,7 @@ def _said(text: bytes | None) -> str | None:
     return None if text is None else printable(text)
 
 
-def cpu_object(use: CpuUse, crashed: int | None) -> dict[str, Any]:
+def cpu_object(use: CpuActivity, crashed: int | None) -> dict[str, Any]:
     """One CPU as in ``cpus``."""
     cpu = use.state
     rip = cpu.registers.get("rip", cpu.registers.get("eip"))

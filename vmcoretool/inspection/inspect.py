@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vmcoretool.host.identity import IdlePageTable, XenIdentity
     from vmcoretool.linux.kernel import Kernel
     from vmcoretool.vmcore import Vmcore
-    from vmcoretool.xen.cpus import CpuUse
+    from vmcoretool.xen.cpus import CpuActivity
     from vmcoretool.xen.domains import Domain
 
 
@@ -71,7 +71,7 @@ class Inspection:
     idle_page_table: IdlePageTable | None
     crash: CrashText
     signature: Signature | None
-    cpus: tuple[CpuUse, ...]
+    cpus: tuple[CpuActivity, ...]
     domains: tuple[Domain, ...]
     domains_trouble: str
     dom0_kernel: Kernel | None

@@ -30,7 +30,7 @@ MAX_VCPUS_ASKED: Final = 16_384
 """Virtual CPUs of all domains together that are looked at."""
 
 
-class CpuUse(NamedTuple):
+class CpuActivity(NamedTuple):
     """One CPU.
 
     Attributes:
@@ -48,14 +48,14 @@ class CpuUse(NamedTuple):
     domain: int | None = None
 
 
-def find_uses(  # noqa: PLR0913, PLR0917 - all that is known of the host
+def find_activity(  # noqa: PLR0913, PLR0917 - all that is known of the host
     states: Sequence[CpuState],
     space: XenSpace,
     idle_tables: Collection[Maddr],
     frames: FrameTable | None,
     domains: Sequence[Domain],
     budget: Budget,
-) -> tuple[CpuUse, ...]:
+) -> tuple[CpuActivity, ...]:
     """What each CPU was doing.
 
     Args:
@@ -68,10 +68,10 @@ def find_uses(  # noqa: PLR0913, PLR0917 - all that is known of the host
     """
     contexts = [_context(state, space.image) for state in states]
     roots = {frame(state.cr3) for state in states if state.cr3}
-    work = budget.work("the virtual CPUs", steps=MAX_VCPUS_ASKED)
+    work = budget.work("looking at virtual CPUs", steps=MAX_VCPUS_ASKED)
     tables = _vcpu_tables(space, domains, roots, work)
     return tuple(
-        CpuUse(state, context, *_address_space(state, idle_tables, frames, domains, tables))
+        CpuActivity(state, context, *_address_space(state, idle_tables, frames, domains, tables))
         for state, context in zip(states, contexts, strict=True)
     )
 

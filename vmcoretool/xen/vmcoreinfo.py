@@ -36,7 +36,7 @@ _ARRAY: Final = 4096
 """Bytes of the array, header included."""
 
 
-class Traces(NamedTuple):
+class ImageNotes(NamedTuple):
     """Found in memory instead of in notes.
 
     Attributes:
@@ -56,7 +56,7 @@ def find_version(text: bytes) -> tuple[int, int, str] | None:
     return int(match[1]), int(match[2]), match[3].decode("ascii")
 
 
-def find_traces(memory: PhysicalMemory, image: Image) -> Traces:
+def find_image_notes(memory: PhysicalMemory, image: Image) -> ImageNotes:
     """Search the pages of one image; nothing outside it is believed."""
     vmcoreinfo: VmcoreInfo | None = None
     version: tuple[int, int, str] | None = None
@@ -65,7 +65,7 @@ def find_traces(memory: PhysicalMemory, image: Image) -> Traces:
         vmcoreinfo = vmcoreinfo or next(_vmcoreinfos(window), (0, None))[1]
         if vmcoreinfo and version:
             break
-    return Traces(vmcoreinfo, version)
+    return ImageNotes(vmcoreinfo, version)
 
 
 def find_text(memory: PhysicalMemory, budget: Budget, allowance: int = NO_LIMIT) -> Maddr | None:

@@ -30,35 +30,35 @@ class Root(NamedTuple):
     maddr: Maddr
 
 
-class Sighting(NamedTuple):
+class MappedImage(NamedTuple):
     """An image and the roots that map it."""
 
     image: Image
     roots: tuple[Root, ...]
 
 
-class Survey(NamedTuple):
+class RootWalks(NamedTuple):
     """What all roots led to.
 
     Attributes:
-        sightings: the images found.
+        mapped: the images found.
         faults: for each other root, why it led to none.
         elsewhere: the roots among these that are readable tables, but of something else.
     """
 
-    sightings: tuple[Sighting, ...]
+    mapped: tuple[MappedImage, ...]
     faults: tuple[str, ...]
     elsewhere: tuple[Root, ...]
 
 
-def survey(
+def walk_roots(
     memory: PhysicalMemory,
     roots: Iterable[Root],
     pgd_l4: Vaddr | None,
     *,
     ran_low: bool,
     objection: Callable[[Image], str],
-) -> Survey:
+) -> RootWalks:
     """Walk every root; never raises, a root that leads nowhere is told in ``faults``.
 
     Args:
@@ -94,8 +94,8 @@ def survey(
         for image in images:
             key = (image.layout.virt_start, image.base)
             named.setdefault(key, (image, []))[1].append(root)
-    sightings = tuple(Sighting(image, tuple(roots)) for image, roots in named.values())
-    return Survey(sightings, tuple(faults), tuple(elsewhere))
+    mapped = tuple(MappedImage(image, tuple(roots)) for image, roots in named.values())
+    return RootWalks(mapped, tuple(faults), tuple(elsewhere))
 
 
 def _images(

@@ -15,8 +15,8 @@ from vmcoretool.errors import MemoryFault
 from vmcoretool.memory.pae import walk
 
 if TYPE_CHECKING:
+    from vmcoretool.memory.paging import Translation
     from vmcoretool.memory.physical import PhysicalMemory
-    from vmcoretool.memory.x86_64 import Translation
 
 DIRECTMAP_START: Final = Vaddr(0xFF00_0000)
 DIRECTMAP_SIZE: Final = 12 * MIB
