@@ -95,5 +95,5 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def is_safe(text: str) -> bool:
-    """Whether a terminal may show it: lines of printable ASCII."""
-    return all(line.isascii() and line.isprintable() for line in text.split("\n"))
+    """Whether a terminal may show it: lines of printable text."""
+    return all(line.isprintable() for line in text.split("\n"))

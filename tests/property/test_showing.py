@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,13 +30,20 @@ class TestCommands:
             requires_option=False,
             caveats=(),
         )
-        assert tuple(shlex.split(command.shell())) == argv
+        line = command.shell()
+        if "$(printf" in line and "$(printf" not in name:  # what only a shell can read back
+            done = subprocess.run(
+                ["sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True
+            )
+            assert tuple(map(os.fsdecode, done.stdout.split(b"\0")[:-1])) == argv
+        else:
+            assert tuple(shlex.split(line)) == argv
+        assert line.replace("\n", "").replace("\t", "").isprintable()
         assert command.display().isprintable()
-        assert command.display().isascii()
 
 
 class TestPrintable:
-    """Printable ASCII; every other byte or character becomes a backslash escape."""
+    """Printable text; every other byte or character becomes a backslash escape."""
 
     @given(st.binary() | st.text())
     def test_nothing_is_shown_unescaped(self, raw: bytes | str) -> None:

@@ -68,7 +68,7 @@ class Failure(NamedTuple):
         """The line for people."""
         if not self.cure:
             return self.message
-        return f"{self.message}{' ' if self.message.endswith(('?', '.')) else '; '}{self.cure}"
+        return f"{self.message}{' ' if self.message.endswith('?') else '; '}{self.cure}"
 
     def as_object(self) -> dict[str, Any]:
         """The value of ``error`` in JSON."""
@@ -90,7 +90,7 @@ def failure_of(error: BaseException) -> Failure:
     code = exit_of(error)
     name = type(error).__name__
     if isinstance(error, click.ClickException):
-        message, cure = error.format_message(), _see_help(error)
+        message, cure = error.format_message().removesuffix("."), _see_help(error)
     elif code is Exit.INTERRUPTED:
         name, message, cure = _NO_ANSWER[code], "interrupted", ""
     elif isinstance(error, VmcoreError):

@@ -40,6 +40,10 @@ COMMANDS: Final = {
     "help": "The help of a command, as --help prints it.",
 }
 _TRACEBACK: Final = 2
+# click 8.1 prints the help by itself
+_NO_ARGUMENTS: Final[tuple[type[click.UsageError], ...]] = tuple(
+    kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind
+)
 
 
 class _LazyGroup(click.Group):
@@ -211,7 +215,7 @@ def _call(words: list[str]) -> int:
             return int(group.invoke(context) or 0)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _NO_ARGUMENTS as error:
         explain_usage(error.format_message())
         return Exit.USAGE
 

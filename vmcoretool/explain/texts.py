@@ -15,6 +15,7 @@ CRASH: Final = "crash"
 MAKEDUMPFILE: Final = "makedumpfile"
 _COMMON: Final = 2
 _SUGGESTED: Final = 4
+_QUOTE: Final = "[\"'`\u2018\u2019\u201c\u201d]?"
 _NO_QUOTES: Final = dict.fromkeys(map(ord, "\"'`\u2018\u2019\u201c\u201d"))
 _WORD: Final = re.compile(r"\w+")
 
@@ -39,10 +40,10 @@ class ErrorText(NamedTuple):
 
 def find_texts(text: str) -> tuple[ErrorText, ...]:
     """The known texts that a message holds, the most telling first."""
-    message = _plain(text)
+    message = " ".join(text.lower().split())
     found: list[tuple[str, ErrorText]] = []
     for row in ERROR_TEXTS:
-        pieces = [_plain(piece) for piece in row.texts if _plain(piece) in message]
+        pieces = [_plain(piece) for piece in row.texts if _pattern(piece).search(message)]
         if pieces:
             found.append((max(pieces, key=len), row))
     found.sort(key=lambda pair: -len(pair[0]))
@@ -65,8 +66,20 @@ def similar_texts(text: str) -> tuple[str, ...]:
     return tuple(piece for _, piece in best[:_SUGGESTED])
 
 
+def _pattern(piece: str) -> re.Pattern[str]:
+    # A shell may have eaten the quotes of the message; a name still ends where they stood.
+    parts = []
+    for part in re.split(r"(\W)", " ".join(piece.lower().split())):
+        if part == '"':
+            parts.append(rf"{_QUOTE}\b{_QUOTE}")
+        elif part == "'":
+            parts.append(_QUOTE)
+        else:
+            parts.append(re.escape(part))
+    return re.compile("".join(parts))
+
+
 def _plain(text: str) -> str:
-    # a shell may have eaten the quotes
     return " ".join(text.lower().translate(_NO_QUOTES).split())
 
 
