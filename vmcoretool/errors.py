@@ -7,6 +7,7 @@
         TruncatedError                    a structure runs past the end of the file
         UnknownFormatError                no format claimed the file
       UnsupportedFormatError              understood, but not read here
+      StoppedError                        ended on the caller's wish, or by a limit of work
       MemoryFault (LookupError)           machine memory that the dump does not hold
         TranslationFault                  a page walk that cannot go on
       LogError                            a kernel's log that cannot be read
@@ -62,6 +63,10 @@ class UnknownFormatError(FormatError):
 
 class UnsupportedFormatError(VmcoreError):
     """The format is recognised, but vmcoretool does not read it."""
+
+
+class StoppedError(VmcoreError):
+    """What was to be read lies behind the place where the caller or a limit ended the work."""
 
 
 class MemoryFault(VmcoreError, LookupError):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from vmcoretool.budget import Budget
 from vmcoretool.cli.failures import report
 from vmcoretool.cli.options import (
     NOT_A_XEN_HOST,
     PROVEN,
     dump_options,
     inspect,
-    opened,
     use_colour,
 )
 from vmcoretool.cli.output import emit
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from vmcoretool.cli.options import Request
     from vmcoretool.inspection.inspect import Inspection
+    from vmcoretool.vmcore import DumpFiles
 
 INTERRUPTED: Final = 130
 
@@ -62,25 +63,28 @@ def command(
             return f"{'-' if start is None else hex(start)} {said}"
         return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
 
-    def show(paths: tuple[str, ...]) -> int:
-        wanted = request._replace(vmcore=paths)
-        with Watch() as watch, opened(wanted, watch) as dump:
+    def show(files: DumpFiles) -> int:
+        wanted = request._replace(vmcore=files.paths)
+        with (
+            Watch() as watch,
+            files.open(format_name=request.format_name, budget=Budget(watch=watch)) as dump,
+        ):
             inspection = inspect(dump, wanted)
             emit(render(inspection))
             return INTERRUPTED if watch.stopped else exit_code(inspection)
 
     worst = 0
-    for paths in group_parts(request.vmcore):
-        worst = max(worst, _guarded(show, paths))
+    for files in group_parts(request.vmcore, format_name=request.format_name):
+        worst = max(worst, _guarded(show, files))
         if worst == INTERRUPTED:
             break
     return worst
 
 
-def _guarded(show: Callable[[tuple[str, ...]], int], paths: tuple[str, ...]) -> int:
+def _guarded(show: Callable[[DumpFiles], int], files: DumpFiles) -> int:
     # One dump that cannot be read must not keep the others from being shown.
     try:
-        return show(paths)
+        return show(files)
     except BrokenPipeError:
         raise
     except Exception as error:
