@@ -61,7 +61,12 @@ def suggest_filters(situation: Situation) -> Iterator[FilterCommand]:
         argv = ("makedumpfile", *option, "-c", "-d", "1", *situation.dumps, OUTPUT)
         yield FilterCommand("pages of zeros left out, the rest compressed", argv, caveats)
     chosen = situation.selection.chosen.get("dom0")
-    if chosen and chosen.candidate.elf and chosen.candidate.dwarf and not chosen.candidate.packed:
+    if (
+        chosen
+        and chosen.candidate.elf
+        and chosen.candidate.dwarf
+        and not chosen.candidate.compression
+    ):
         debug = file_argument(chosen.candidate.path)
         argv = ("makedumpfile", *option, "-x", debug, "-c", "-d", "31", *situation.dumps, OUTPUT)
         yield FilterCommand("dom0's caches, user and free pages left out, too", argv, caveats)

@@ -90,7 +90,7 @@ class Situation(NamedTuple):
         """Whether a structure of the hypervisor has a member, by its symbol file's DWARF."""
         chosen = self.selection.chosen.get(HYPERVISOR)
         file = self.selection.companions.get(HYPERVISOR) or (chosen.candidate if chosen else None)
-        if file is None or not file.dwarf or file.packed:
+        if file is None or not file.dwarf or file.compression:
             return None
         from vmcoretool.symbols.dwarf import members_of  # noqa: PLC0415 - pyelftools is slow
 
@@ -113,5 +113,5 @@ class Situation(NamedTuple):
         other = self.selection.companions.get(target)
         if other:
             halves.append(other)
-        halves.sort(key=lambda one: one.split)
+        halves.sort(key=lambda one: one.debug_only)
         return tuple(file_argument(one.path) for one in halves)

@@ -321,7 +321,7 @@ class Case:
     @property
     def search_troubles(self) -> tuple[str, ...]:
         """What kept the search for symbol files from being whole."""
-        return self._found.troubles if self._found else ()
+        return self._found.reasons if self._found else ()
 
     @property
     def namelist(self) -> HypervisorNamelist:
@@ -355,4 +355,4 @@ class Case:
 
 
 def _whole(found: tuple[Candidate, ...], build_id: str) -> bool:
-    return any(one.build_id == build_id and one.dwarf and not one.split for one in found)
+    return any(one.build_id == build_id and one.dwarf and not one.debug_only for one in found)

@@ -133,12 +133,12 @@ def _facts(host: Host, domain: Domain, kernel: Kernel | None) -> Facts:
 def _companion(matches: list[Match], best: Match) -> Candidate | None:
     # the other half of a pair that objcopy --only-keep-debug made: same build-id, one split
     mine = best.candidate
-    if mine.build_id is None or not (mine.split or not mine.dwarf):
+    if mine.build_id is None or not (mine.debug_only or not mine.dwarf):
         return None
     for one in matches:
         other = one.candidate
         if (one.target, one.match, other.build_id) == (best.target, "matches", mine.build_id):
-            halves = sorted((mine.split and mine.dwarf, other.split and other.dwarf))
+            halves = sorted((mine.debug_only and mine.dwarf, other.debug_only and other.dwarf))
             if halves == [False, True] and other.elf:
                 return other
     return None

@@ -95,9 +95,10 @@ def inspect_vmcore(
         scan: whether all memory may be searched: "auto" (while doubt is left), "always", "never".
 
     Raises:
-        OSError: the dump could not be read any more.
+        OSError: the dump could not be read any more, or a symbol file that was named is missing.
         TruncatedError: the file became shorter while it was read.
     """
+    places.check()
     case = Case(
         vmcore,
         user_claim=None if xen_phys_start is None else Maddr(xen_phys_start),
@@ -177,6 +178,7 @@ def find_host(
 
     Args and errors are those of :func:`inspect_vmcore`.
     """
+    places.check()
     claim = None if xen_phys_start is None else Maddr(xen_phys_start)
     case = Case(vmcore, user_claim=claim, scan=scan, places=places)
     verdict = weigh(gather(case))

@@ -17,6 +17,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Final
 
+from vmcoretool.errors import NamelistError
 from vmcoretool.symbols.candidates import Candidate, look_at
 
 if TYPE_CHECKING:
@@ -32,12 +33,8 @@ _PROGRESS: Final = re.compile(rb"Progress (\d+) / (\d+)")
 _MAX_SAID: Final = 64 * 1024
 
 
-class _Failed(Exception):
-    pass
-
-
 def fetch(build_id: str, budget: Budget) -> tuple[Candidate, ...]:
-    """The files that servers have of a build-id, or one with the trouble; raises nothing of ours.
+    """The files that servers have of a build-id, or one with the reason why there is none.
 
     Where the debugging data is split off, what it was split from is fetched too.
 
@@ -46,26 +43,28 @@ def fetch(build_id: str, budget: Budget) -> tuple[Candidate, ...]:
         budget: its caller may end the download; told of bytes done and in all (0: not known yet).
     """
     found: list[Candidate] = []
-    troubles: list[str] = []
+    reasons: list[str] = []
     for kind in _KINDS:
         try:
             found.append(look_at(_download(kind, build_id, budget), ORIGIN))
-        except _Failed as error:
-            troubles.append(str(error))
+        except NamelistError as error:
+            reasons.append(error.what)
             if budget.stopped:
                 break
             continue
-        if found[-1].dwarf and not found[-1].split:
+        if found[-1].dwarf and not found[-1].debug_only:
             break
-    return tuple(found) or (Candidate(f"build-id {build_id}", ORIGIN, troubles[0]),)
+    if found:
+        return tuple(found)
+    return (Candidate(path=f"build-id {build_id}", origin=ORIGIN, error=reasons[0]),)
 
 
 def _download(kind: str, build_id: str, budget: Budget) -> str:
     if not os.environ.get("DEBUGINFOD_URLS", "").strip():
-        raise _Failed("DEBUGINFOD_URLS names no server")
+        raise NamelistError("DEBUGINFOD_URLS names no server")
     program = shutil.which(PROGRAM)
     if program is None or not program.startswith(os.sep):  # of the current folder nothing is run
-        raise _Failed(
+        raise NamelistError(
             "debuginfod-find is not installed (Debian: debuginfod, Fedora: "
             "elfutils-debuginfod-client)"
         )
@@ -81,7 +80,7 @@ def _download(kind: str, build_id: str, budget: Budget) -> str:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _Failed(f"{program}: {error.strerror}") from error
+            raise NamelistError(f"{program}: {error.strerror}") from error
         try:
             said = _follow(child, budget)
         finally:
@@ -91,7 +90,7 @@ def _download(kind: str, build_id: str, budget: Budget) -> str:
         out.seek(0)
         path = os.fsdecode(out.read(4096).strip())
     if child.returncode or not path:
-        raise _Failed(_reason(said, kind))
+        raise NamelistError(_reason(said, kind))
     return path
 
 
@@ -115,9 +114,9 @@ def _follow(child: subprocess.Popen[bytes], budget: Budget) -> bytes:
                     last, moved = now, time.monotonic()
             done, total = last if last[1] else (0, 0)
             if not budget.progress(ORIGIN, done, total):
-                raise _Failed("the download was interrupted")
+                raise NamelistError("the download was interrupted")
             if time.monotonic() - moved > PATIENCE:
-                raise _Failed(f"no progress for {PATIENCE} s")
+                raise NamelistError(f"no progress for {PATIENCE} s")
 
 
 def _reason(said: bytes, kind: str) -> str:
