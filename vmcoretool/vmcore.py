@@ -212,9 +212,9 @@ def _decoded(
     findings += stopped
     notes: list[Note] = list(container.notes)
     for blob in container.note_blobs:
-        found, troubles = walk_notes(blob.data, blob.offset, order)
+        found, odd = walk_notes(blob.data, blob.offset, order)
         notes.extend(found)
-        findings.extend(troubles)
+        findings.extend(odd)
     infos: list[CrashInfo] = []
     texts: dict[str, VmcoreInfo] = {}
     for note in notes:

@@ -100,7 +100,7 @@ def unwrap(
     Args:
         source: the file; closed where this fails.
         is_dump: whether a file with these first bytes is a dump, so that nothing else is
-            decompressed; it may raise what is to be said of such a file.
+            decompressed; it may raise the reason why such a file is not read.
         budget: its caller may end the decompression; what there is so far is the result.
         limit: how many bytes may come out of a layer; the default is far above any real dump's.
 

@@ -2,7 +2,7 @@
 
 ``debuginfod-find`` of elfutils does the work: it reads ``DEBUGINFOD_URLS``, ``DEBUGINFOD_TIMEOUT``,
 ``DEBUGINFOD_MAXSIZE`` and the others itself and keeps a cache whose file names are nobody's
-business, so the path that it prints is used as it is (debuginfod-find(1)).  With ``-v`` it tells
+business, so the path that it prints is used as it is (debuginfod-find(1)).  With ``-v`` it reports
 ``Progress done / total`` on stderr, total 0 until a server has answered.
 """
 
@@ -30,7 +30,7 @@ PATIENCE: Final = 150
 _KINDS: Final = ("debuginfo", "executable")
 _STEP: Final = 0.1
 _PROGRESS: Final = re.compile(rb"Progress (\d+) / (\d+)")
-_MAX_SAID: Final = 64 * 1024
+_MAX_OUTPUT: Final = 64 * 1024
 
 
 def fetch(build_id: str, budget: Budget) -> tuple[Candidate, ...]:
@@ -40,7 +40,7 @@ def fetch(build_id: str, budget: Budget) -> tuple[Candidate, ...]:
 
     Args:
         build_id: lower-case hexadecimal.
-        budget: its caller may end the download; told of bytes done and in all (0: not known yet).
+        budget: its caller may end the download; it gets bytes done and in all (0: not known).
     """
     found: list[Candidate] = []
     reasons: list[str] = []
@@ -82,7 +82,7 @@ def _download(kind: str, build_id: str, budget: Budget) -> str:
         except OSError as error:
             raise NamelistError(f"{program}: {error.strerror}") from error
         try:
-            said = _follow(child, budget)
+            output = _follow(child, budget)
         finally:
             if child.poll() is None:
                 child.kill()
@@ -90,26 +90,26 @@ def _download(kind: str, build_id: str, budget: Budget) -> str:
         out.seek(0)
         path = os.fsdecode(out.read(4096).strip())
     if child.returncode or not path:
-        raise NamelistError(_reason(said, kind))
+        raise NamelistError(_reason(output, kind))
     return path
 
 
 def _follow(child: subprocess.Popen[bytes], budget: Budget) -> bytes:
     # what it says until it ends; no thread is needed for a pipe that is asked whether it is ready
     assert child.stderr is not None
-    said = b""
+    output = b""
     last = (0, 0)
     moved = time.monotonic()
     with child.stderr as pipe, selectors.DefaultSelector() as ready:
         ready.register(pipe, selectors.EVENT_READ)
         while True:
             if ready.select(_STEP):
-                piece = os.read(pipe.fileno(), _MAX_SAID)
+                piece = os.read(pipe.fileno(), _MAX_OUTPUT)
                 if not piece:
-                    return said
-                said = (said + piece)[-_MAX_SAID:]
-                told = _PROGRESS.findall(said)
-                now = (int(told[-1][0]), int(told[-1][1])) if told else last
+                    return output
+                output = (output + piece)[-_MAX_OUTPUT:]
+                steps = _PROGRESS.findall(output)
+                now = (int(steps[-1][0]), int(steps[-1][1])) if steps else last
                 if now != last:
                     last, moved = now, time.monotonic()
             done, total = last if last[1] else (0, 0)
@@ -119,8 +119,8 @@ def _follow(child: subprocess.Popen[bytes], budget: Budget) -> bytes:
                 raise NamelistError(f"no progress for {PATIENCE} s")
 
 
-def _reason(said: bytes, kind: str) -> str:
-    lines = said.decode("ascii", "backslashreplace").replace("\r", "\n").splitlines()
+def _reason(output: bytes, kind: str) -> str:
+    lines = output.decode("ascii", "backslashreplace").replace("\r", "\n").splitlines()
     last = [line for line in lines if "failed" in line.lower()]
     why = last[-1].rpartition(": ")[2] if last else "it failed without a word"
     return f"no server has the {kind} ({why})"

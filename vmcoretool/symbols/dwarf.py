@@ -59,9 +59,9 @@ def members_of(path: str, unit: str, name: str) -> frozenset[str] | None:
     with open(path, "rb") as file:  # noqa: PTH123 - a name as folders give it
         try:
             dwarf = ELFFile(file).get_dwarf_info()
-            for _, one in zip(range(MAX_UNITS), dwarf.iter_CUs(), strict=False):
-                if _name(one.get_top_DIE()).endswith(unit):
-                    return _members(one, name)
+            for _, found in zip(range(MAX_UNITS), dwarf.iter_CUs(), strict=False):
+                if _name(found.get_top_DIE()).endswith(unit):
+                    return _members(found, name)
         except _DAMAGE:
             return None
     return None
@@ -88,8 +88,8 @@ def _bounded(path: str) -> bool:
 def _members(unit: Any, name: str) -> frozenset[str] | None:
     for entry in _entries(unit):
         if entry.tag == "DW_TAG_structure_type" and entry.has_children and _name(entry) == name:
-            rows = (_name(one) for one in entry.iter_children() if one.tag == "DW_TAG_member")
-            return frozenset(row for row in rows if row)
+            inner = (row for row in entry.iter_children() if row.tag == "DW_TAG_member")
+            return frozenset(filter(None, map(_name, inner)))
     return None
 
 

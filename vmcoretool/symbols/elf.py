@@ -71,7 +71,7 @@ class ElfFile(NamedTuple):
 
     def section(self, name: str) -> Section | None:
         """The first section of a name."""
-        return next((one for one in self.sections if one.name == name), None)
+        return next((row for row in self.sections if row.name == name), None)
 
     def data(self, section: Section) -> bytes:
         """A section's bytes as they are in the file.
@@ -90,7 +90,7 @@ class ElfFile(NamedTuple):
     @property
     def has_symbols(self) -> bool:
         """Whether it has a symbol table; a stripped file has none."""
-        return any(one.type == SHT_SYMTAB and one.has_bytes for one in self.sections)
+        return any(section.type == SHT_SYMTAB and section.has_bytes for section in self.sections)
 
     def symbols(self, wanted: Iterable[str]) -> dict[str, Vaddr]:
         """Addresses of those of the wanted names that are defined; of equal names the first.
@@ -147,10 +147,14 @@ class ElfFile(NamedTuple):
 
     def read(self, vaddr: int, size: int) -> bytes | None:
         """Up to ``size`` bytes that are loaded at an address, or None where the file has none."""
-        for one in self.sections:
-            if one.flags & SHF_ALLOC and one.has_bytes and 0 <= vaddr - one.vaddr < one.size:
-                at = vaddr - one.vaddr
-                return self.source.pread(min(size, one.size - at), one.offset + at)
+        for section in self.sections:
+            if (
+                section.flags & SHF_ALLOC
+                and section.has_bytes
+                and 0 <= vaddr - section.vaddr < section.size
+            ):
+                at = vaddr - section.vaddr
+                return self.source.pread(min(size, section.size - at), section.offset + at)
         return None
 
     def _damaged(self, what: str, section: Section) -> NamelistError:

@@ -109,7 +109,7 @@ class Namelist(NamedTuple):
         """Whether it has debugging data, which crash needs."""
         names = (".debug_info", ".zdebug_info")
         sections = [self.elf.section(name) for name in names] if self.elf else []
-        return any(one and one.has_bytes and one.size for one in sections)
+        return any(row and row.has_bytes and row.size for row in sections)
 
     @property
     def dwarf_version(self) -> int | None:
@@ -127,8 +127,8 @@ class Namelist(NamedTuple):
     @property
     def debug_only(self) -> bool:
         """Whether its code was left in another file: ``objcopy --only-keep-debug`` made it."""
-        code = [one for one in self.elf.sections if one.flags & SHF_EXECINSTR] if self.elf else []
-        return bool(code) and not any(one.has_bytes for one in code)
+        code = [row for row in self.elf.sections if row.flags & SHF_EXECINSTR] if self.elf else []
+        return bool(code) and not any(row.has_bytes for row in code)
 
     def symbols(self) -> Mapping[str, Vaddr]:
         """Those of :data:`SYMBOLS` that it has.
@@ -262,7 +262,7 @@ def _from_elf(path: str, compression: str, source: ByteSource) -> Namelist:
 
 
 def _purpose(elf: ElfFile) -> Purpose:
-    loaded = [one.vaddr for one in elf.sections if one.flags & SHF_ALLOC and one.vaddr]
+    loaded = [row.vaddr for row in elf.sections if row.flags & SHF_ALLOC and row.vaddr]
     wide = elf.word_size == 8
     if any(at in (_HYPERVISOR if wide else _HYPERVISOR_32) for at in loaded):
         return "hypervisor"

@@ -43,7 +43,7 @@ _EFI_SIZE: Final = 32
 
 
 class Facts(NamedTuple):
-    """What the dump tells of one program in it.
+    """What is known of one program in it.
 
     Attributes:
         target: as in commands: "hypervisor", "dom0" or "domN".
@@ -71,7 +71,7 @@ class Match(NamedTuple):
         candidate: the file.
         target: the program's; "" where the file could not be used at all.
         match: what came of it.
-        reasons: which rule said so and what it saw.
+        reasons: which rule decided and what it saw.
     """
 
     candidate: Candidate
@@ -109,15 +109,15 @@ def choose(matches: Iterable[Match], target: str) -> Match | None:
     has a name by which crash knows a hypervisor.
     """
     fit = [
-        one
-        for one in matches
-        if one.target == target and one.match == "matches" and one.candidate.has_symbols
+        row
+        for row in matches
+        if row.target == target and row.match == "matches" and row.candidate.has_symbols
     ]
     return max(fit, key=_worth, default=None)
 
 
-def _worth(one: Match) -> tuple[bool, ...]:
-    candidate = one.candidate
+def _worth(row: Match) -> tuple[bool, ...]:
+    candidate = row.candidate
     name = candidate.path.rpartition("/")[2]
     return (
         candidate.dwarf,

@@ -63,7 +63,7 @@ class Places(NamedTuple):
 
     def links(self, build_id: str) -> tuple[str, ...]:
         """Files that links named by a build-id lead to, as distributions and gdb have them."""
-        names = [f"{one}/{build_id[:2]}/{build_id[2:]}.debug" for one in self.build_ids]
+        names = [f"{folder}/{build_id[:2]}/{build_id[2:]}.debug" for folder in self.build_ids]
         return tuple(os.path.realpath(name) for name in names if os.path.exists(name))
 
     def usual_files(self) -> Iterator[str]:
