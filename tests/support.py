@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmcoretool import Inspection, Vmcore, inspect_vmcore
-from vmcoretool.vmcore import read_vmcore
+from vmcoretool.vmcore import group_parts, read_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +52,22 @@ class BytesSource:
         pass
 
 
+HELD: list[Vmcore] = []
+
+
 def open_bytes(data: bytes, budget: Budget | None = None) -> Vmcore:
-    return read_vmcore(BytesSource(data), budget=budget)
+    """A dump that is closed when the test is over."""
+    HELD.append(read_vmcore(BytesSource(data), budget=budget))
+    return HELD[-1]
+
+
+def grouped(paths: list[str]) -> list[list[str]]:
+    """How files are grouped into dumps."""
+    groups = []
+    for files in group_parts(paths):
+        groups.append(list(files.paths))
+        files.close()
+    return groups
 
 
 def inspect_bytes(data: bytes, **options: Any) -> Inspection:

@@ -22,7 +22,7 @@ from tests.builders import notes as build
 from tests.builders.kdump import Kdump
 from tests.builders.memory import PAGE
 from tests.builders.xen_host import XenHost
-from tests.support import ROOT, BytesSource, inspect_bytes, is_safe
+from tests.support import ROOT, BytesSource, grouped, inspect_bytes, is_safe, open_bytes
 from vmcoretool import (
     MemoryFault,
     TruncatedError,
@@ -42,7 +42,7 @@ from vmcoretool.formats.recognised import RECOGNISED, Recognised
 from vmcoretool.inspection.as_json import inspection_json, inspection_object
 from vmcoretool.render.text import inspection_text
 from vmcoretool.sources.blocks import BlockSource
-from vmcoretool.vmcore import group_parts, read_vmcore
+from vmcoretool.vmcore import read_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,11 +110,7 @@ def test_files_of_different_dumps_are_no_set() -> None:
 
 def test_command_line_tells_a_split_set_from_several_dumps() -> None:
     paths = [str(PARTS[2]), str(REFERENCE), str(PARTS[0]), str(PARTS[1]), "/missing"]
-    assert group_parts(paths) == (
-        (paths[0], paths[2], paths[3]),
-        (paths[1],),
-        (paths[4],),
-    )
+    assert grouped(paths) == [[paths[0], paths[2], paths[3]], [paths[1]], [paths[4]]]
 
 
 # --- the real makedumpfile, where it is installed ---------------------------------------------
@@ -676,7 +672,7 @@ def test_bomb_that_begins_like_a_dump_meets_the_limit(monkeypatch: pytest.Monkey
 
 def test_caller_can_stop_decompression() -> None:
     packed = squeezed("gzip", REFERENCE.read_bytes() + os.urandom(8 << 20))
-    vmcore = read_vmcore(BytesSource(packed), budget=Budget(watch=lambda *_: False))
+    vmcore = open_bytes(packed, Budget(watch=lambda *_: False))
     assert not vmcore.sources[0].complete
 
 
@@ -1062,7 +1058,7 @@ def test_format_of_another_package_in_a_pipe_and_in_compression(
         monkeypatch, RAW._replace(name="mine", probe=lambda source: source.pread(4, 0) == b"MINE")
     )
     data = b"MINE" + os.urandom(3 << 20)
-    assert read_vmcore(BytesSource(squeezed("gzip", data))).sources[0].size == len(data)
+    assert open_bytes(squeezed("gzip", data)).sources[0].size == len(data)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     writer = threading.Thread(target=fifo.write_bytes, args=(data,), daemon=True)

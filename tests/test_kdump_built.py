@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.builders import notes
 from tests.builders.kdump import BLOCK, Kdump
 from tests.builders.xen_host import XenHost
-from tests.support import BytesSource, inspect_bytes, open_bytes
+from tests.support import BytesSource, grouped, inspect_bytes, open_bytes
 from vmcoretool import (
     FormatError,
     Maddr,
@@ -23,7 +23,7 @@ from vmcoretool import (
     VmcoreError,
     open_vmcore,
 )
-from vmcoretool.vmcore import group_parts, read_vmcore
+from vmcoretool.vmcore import read_vmcore
 
 if TYPE_CHECKING:
     from random import Random
@@ -150,7 +150,7 @@ def test_parts_of_two_crashes_of_one_host_are_two_sets(tmp_path: Path) -> None:
         for at, one in enumerate(ranges):
             paths.append(str(tmp_path / f"{crash.decode()}{at}"))
             Path(paths[-1]).write_bytes(Kdump(PAGES, notes=blob, split=one).build())
-    assert group_parts(paths) == ((paths[0], paths[1]), (paths[2], paths[3]))
+    assert grouped(paths) == [paths[:2], paths[2:]]
     with pytest.raises(FormatError, match="not parts of one split set"):
         open_vmcore(paths[0], paths[3])
 

@@ -449,7 +449,7 @@ def test_every_flipped_byte_of_a_symbol_file_is_survived(
 def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     found = find_candidates(NOWHERE._replace(search=(str(tmp_path / "missing"),)), Budget())
     assert found.candidates == ()
-    assert "No such file" in found.troubles[0]
+    assert "No such file" in found.reasons[0]
 
 
 def test_search_ends_when_told(tmp_path: Path, truth: Truth) -> None:
@@ -459,7 +459,7 @@ def test_search_ends_when_told(tmp_path: Path, truth: Truth) -> None:
         NOWHERE._replace(search=(str(tmp_path),)), Budget(watch=lambda _name, done, _all: done < 2)
     )
     assert len(found.candidates) == 2
-    assert "interrupted" in found.troubles[-1]
+    assert "interrupted" in found.reasons[-1]
 
 
 @pytest.mark.parametrize(
@@ -549,8 +549,8 @@ def test_file_that_real_tools_made(tmp_path: Path, truth: Truth) -> None:
     subprocess.run(["objcopy", "--only-keep-debug", built, debug], check=True)
     subprocess.run(["strip", "-g", built], check=True)
     with open_namelist(str(debug)) as half, open_namelist(str(built)) as rest:
-        assert (half.split, half.dwarf) == (True, True)
-        assert (rest.split, rest.dwarf) == (False, False)
+        assert (half.debug_only, half.dwarf) == (True, True)
+        assert (rest.debug_only, rest.dwarf) == (False, False)
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 Watch = Callable[[str, int, int], bool]
 """Told of long work: its name, what is done and what there is in all; False ends the work."""
@@ -28,6 +28,15 @@ def watch_nothing(name: str, done: int, total: int) -> bool:
     return True
 
 
+class Unfinished(NamedTuple):
+    """A decompression that was ended at ``done`` of ``total``, by the caller or by a limit."""
+
+    name: str
+    done: int
+    total: int
+    by_caller: bool
+
+
 class Budget:
     """The limits of all work on one dump, and which of them were met.
 
@@ -35,7 +44,7 @@ class Budget:
         stopped: whether the caller wants no more.
     """
 
-    __slots__ = ("_ends", "_names", "_watch", "stopped")
+    __slots__ = ("_ends", "_names", "_unfinished", "_watch", "stopped")
 
     def __init__(self, *, watch: Watch = watch_nothing, seconds: float | None = None) -> None:
         """Begin to count.
@@ -47,12 +56,18 @@ class Budget:
         self._watch = watch
         self._ends = None if seconds is None else time.process_time() + seconds
         self._names: dict[str, None] = {}
+        self._unfinished: dict[str, Unfinished] = {}
         self.stopped = False
 
     @property
     def cut_off(self) -> tuple[str, ...]:
         """The pieces of work that met a limit of steps, bytes or time, in that order."""
         return tuple(self._names)
+
+    @property
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """The decompressions that were ended before their end."""
+        return tuple(self._unfinished.values())
 
     def work(self, name: str, *, steps: int = NO_LIMIT, size: int = NO_LIMIT) -> Work:
         """An allowance for one piece of work.
@@ -73,6 +88,10 @@ class Budget:
     def met(self, name: str) -> None:
         """Remember that a piece of work met its limit."""
         self._names.setdefault(name)
+
+    def leave(self, name: str, done: int, total: int) -> None:
+        """Remember how far a decompression was when it was ended; what is behind was not lost."""
+        self._unfinished.setdefault(name, Unfinished(name, done, total, self.stopped))
 
     def in_time(self) -> bool:
         """Whether the limit of time is not met."""

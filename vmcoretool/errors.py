@@ -7,6 +7,7 @@
         TruncatedError                    a structure runs past the end of the file
         UnknownFormatError                no format claimed the file
       UnsupportedFormatError              understood, but not read here
+      StoppedError                        ended on the caller's wish, or by a limit of work
       AddressError (LookupError)          an address whose byte cannot be read
         MemoryFault                       machine memory that the dump does not hold
           TableFault                      ... and a page table lies there
@@ -86,6 +87,10 @@ class UnknownFormatError(FormatError):
 
 class UnsupportedFormatError(VmcoreError):
     """The format is recognised, but vmcoretool does not read it."""
+
+
+class StoppedError(VmcoreError):
+    """What was to be read lies behind the place where the caller or a limit ended the work."""
 
 
 class AddressError(VmcoreError, LookupError):

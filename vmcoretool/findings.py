@@ -5,7 +5,10 @@ The table of all codes is :data:`CODES`; ``docs/findings.md`` is generated from 
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from vmcoretool.budget import Budget
 
 from vmcoretool.printable import printable
 
@@ -47,6 +50,13 @@ CODES: Final[tuple[Code, ...]] = (
         "error",
         "The file ends before the data its headers describe: a full disk, an interrupted copy.",
         "Copy the dump again and compare sizes; what is left is still inspected.",
+    ),
+    Code(
+        "decompression-stopped",
+        "error",
+        "The decompression was ended before its end: by Ctrl-C, or since the stream holds far more "
+        "data than any real dump of its size. Nothing says that the file is damaged.",
+        "Run it again and let it finish, or decompress the file first.",
     ),
     Code(
         "page-unreadable",
@@ -223,3 +233,15 @@ _CURES: Final = {code.code: code.cure for code in CODES}
 def finding(code: str, message: str, advice: str | None = None) -> Finding:
     """A finding with its table's level, and its table's cure where no better one is given."""
     return Finding(_LEVELS[code], code, message, _CURES[code] if advice is None else advice)
+
+
+def stopped_findings(budget: Budget) -> tuple[Finding, ...]:
+    """What to report of decompressions that were ended before their end."""
+    return tuple(
+        finding(
+            "decompression-stopped",
+            f"{row.name} ended at {100 * row.done // max(row.total, 1)} %: "
+            + ("you stopped it" if row.by_caller else "it met a limit of work"),
+        )
+        for row in budget.unfinished
+    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.budget import Budget
-from vmcoretool.errors import UnsupportedFormatError, VmcoreError
-from vmcoretool.findings import Finding, finding
+from vmcoretool.errors import FormatError, StoppedError, UnsupportedFormatError, VmcoreError
+from vmcoretool.findings import Finding, finding, stopped_findings
 from vmcoretool.formats.api import EM_386, EM_IA_64, EM_X86_64
 from vmcoretool.formats.find import is_dump, is_dump_inside, open_container
 from vmcoretool.memory.physical import PhysicalMemory
@@ -21,15 +21,17 @@ from vmcoretool.notes.elf_note import (
 )
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from vmcoretool.sources.file import open_source
-from vmcoretool.sources.layers import Wanted, find_layer, unwrap
+from vmcoretool.sources.file import MemorySource, open_source
+from vmcoretool.sources.layers import Wanted, find_layer, peek, unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from vmcoretool.formats.api import Container
     from vmcoretool.sources.file import ByteSource
+
+_HEADERS: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +123,15 @@ def open_vmcore(
     try:
         wanted = None if format_name else _is_dump_or_layer
         sources.extend(open_source(os.fspath(path), wanted) for path in paths)
-        return read_vmcore(*sources, format_name=format_name, budget=budget)
     except BaseException:
-        for source in sources:
-            source.close()
+        _close(sources)
         raise
+    return read_vmcore(*sources, format_name=format_name, budget=budget)
+
+
+def _close(sources: Iterable[ByteSource]) -> None:
+    for source in sources:
+        source.close()
 
 
 def _is_dump_or_layer(head: bytes) -> bool:
@@ -152,27 +158,43 @@ def read_vmcore(
 ) -> Vmcore:
     """Like :func:`open_vmcore`, from bytes that need be no files.
 
-    When it fails, what was opened around the sources is closed, and with it they are.
+    The dump owns the sources; when it cannot be opened, they are closed.
+
+    Raises:
+        StoppedError: the decompression was ended before what the headers need.
+        others: as :func:`open_vmcore`.
     """
     if not sources:
         raise UnsupportedFormatError("no file given")
     budget = budget or Budget()
     sizes = sum(source.size for source in sources)
-    unwrapped: list[tuple[ByteSource, tuple[str, ...]]] = []
+    layers: tuple[str, ...] = ()
+    held = list(sources)
     try:
         # raw memory, for one, begins with nothing that could be known
         wanted = _anything if format_name else is_dump_inside
-        unwrapped.extend(_unwrapped(source, wanted, budget) for source in sources)
-        inner = tuple(source for source, _ in unwrapped)
+        for number, source in enumerate(sources):
+            held[number], names = _unwrapped(source, wanted, budget)
+            layers = layers or names
+        inner = tuple(held)
         if len(inner) > 1:
             from vmcoretool.formats.kdump.header import in_part_order  # noqa: PLC0415 - rare
 
             inner = in_part_order(inner)
         container = open_container(inner, format_name=format_name)
-        return _decoded(inner, sizes, unwrapped[0][1], container, budget)
+        return _decoded(inner, sizes, layers, container, budget)
+    except FormatError as error:
+        _close(held)
+        if not budget.unfinished:
+            raise
+        reason = "; ".join(found.message for found in stopped_findings(budget))
+        raise StoppedError(
+            reason,
+            path=sources[0].path,
+            cure="let it finish, or decompress the file first",
+        ) from error
     except BaseException:
-        for source, _ in unwrapped:
-            source.close()
+        _close(held)
         raise
 
 
@@ -184,12 +206,15 @@ def _decoded(
     budget: Budget,
 ) -> Vmcore:
     order = container.machine.byte_order
-    findings = list(container.findings)
+    stopped = stopped_findings(budget)
+    # a file that was not decompressed to its end is not cut short
+    findings = [row for row in container.findings if not (stopped and row.code == "truncated")]
+    findings += stopped
     notes: list[Note] = list(container.notes)
     for blob in container.note_blobs:
-        found, troubles = walk_notes(blob.data, blob.offset, order)
+        found, odd = walk_notes(blob.data, blob.offset, order)
         notes.extend(found)
-        findings.extend(troubles)
+        findings.extend(odd)
     infos: list[CrashInfo] = []
     texts: dict[str, VmcoreInfo] = {}
     for note in notes:
@@ -226,32 +251,92 @@ def _unreadable(note: Note) -> Finding:
     )
 
 
-def group_parts(paths: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """The paths grouped into dumps: parts of one split set together, in the order given.
+class DumpFiles(NamedTuple):
+    """The files of one dump, each opened once and not read yet; whoever gets them closes them.
 
-    A file that cannot be opened is a dump of its own; opening it will say why.
+    Attributes:
+        paths: as the user named them, in the order given.
+        sources: the files; none where the first one could not be opened.
+        error: why it could not, or None.
     """
-    if len(paths) < 2:
-        return tuple((path,) for path in paths)
-    groups: dict[object, list[str]] = {}
-    for number, path in enumerate(paths):
-        groups.setdefault(_set_of(path) or number, []).append(path)
-    return tuple(map(tuple, groups.values()))
+
+    paths: tuple[str, ...]
+    sources: tuple[ByteSource, ...]
+    error: OSError | VmcoreError | None = None
+
+    def open(self, *, format_name: str | None = None, budget: Budget | None = None) -> Vmcore:
+        """The dump in them; it owns the files from now on.
+
+        Raises:
+            as :func:`open_vmcore`.
+        """
+        if self.error:
+            raise self.error
+        return read_vmcore(*self.sources, format_name=format_name, budget=budget)
+
+    def close(self) -> None:
+        """Close files that nobody opened as a dump."""
+        _close(self.sources)
 
 
-def _set_of(path: str) -> bytes | None:
-    # what the parts of one split set have in common
-    from vmcoretool.formats.kdump.header import is_split_part  # noqa: PLC0415 - sets are rare
+def group_parts(paths: Sequence[str], *, format_name: str | None = None) -> Iterator[DumpFiles]:
+    """The files grouped into dumps: parts of one split set together, in the order given.
 
-    if path == "-":
-        return None
+    Each path is opened once, when its turn comes - or all that are left, from the first part of a
+    split set on.  Only first bytes are looked at.  A file that cannot be opened is a dump of its
+    own, which raises the reason when it is opened.
+
+    Args:
+        paths: as for :func:`open_vmcore`.
+        format_name: likewise.
+    """
+    wanted = None if format_name else _is_dump_or_layer
+    waiting = list(paths)
+    opened: list[tuple[DumpFiles, bytes | None]] = []
     try:
-        source = open_source(path)
-    except (OSError, VmcoreError):
-        return None
-    try:
-        return is_split_part(unwrap(source, is_dump)[0])
-    except (OSError, VmcoreError):
-        return None
+        while waiting or opened:
+            if not opened:
+                opened.append(_open_part(waiting.pop(0), wanted, alone=len(paths) == 1))
+            files, mark = opened.pop(0)
+            if mark is not None:
+                opened += [_open_part(path, wanted) for path in waiting]
+                waiting.clear()
+                same = [other for other, theirs in opened if theirs == mark]
+                opened = [row for row in opened if row[1] != mark]
+                files = DumpFiles(
+                    tuple(path for part in (files, *same) for path in part.paths),
+                    tuple(source for part in (files, *same) for source in part.sources),
+                )
+            yield files
     finally:
-        source.close()
+        for files, _ in opened:
+            files.close()
+
+
+def _open_part(
+    path: str, wanted: Wanted | None, *, alone: bool = False
+) -> tuple[DumpFiles, bytes | None]:
+    # a file, and what all parts of its split set share
+    try:
+        source = open_source(path, wanted)
+    except (OSError, VmcoreError) as error:
+        return DumpFiles((path,), (), error), None
+    return DumpFiles((path,), (source,)), None if alone else _set_of(source)
+
+
+def _set_of(source: ByteSource) -> bytes | None:
+    from vmcoretool.formats.kdump.header import (  # noqa: PLC0415 - sets are rare
+        KDUMP,
+        MAX_NOTE_BYTES,
+        is_split_part,
+    )
+
+    try:
+        if find_layer(source.pread(64, 0)) is None:
+            return is_split_part(source)
+        if not peek(source, len(KDUMP)).startswith(KDUMP):
+            return None
+        head = MemorySource(source.path, peek(source, MAX_NOTE_BYTES + _HEADERS))
+        return is_split_part(head)
+    except (OSError, VmcoreError):
+        return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmcoretool.cli.exits import Exit, Failure, exit_code, failure_of
-from vmcoretool.cli.options import dump_options, inspect, opened, say_that_it_waits
+from vmcoretool.cli.options import dump_options, inspect, say_that_it_waits, watched
 from vmcoretool.cli.output import OutputError, complain, emit, emit_json, settings, use_colour
 from vmcoretool.cli.progress import Watch
 from vmcoretool.printable import printable
@@ -17,6 +17,7 @@ from vmcoretool.vmcore import group_parts
 if TYPE_CHECKING:
     from vmcoretool.cli.options import Request
     from vmcoretool.inspection.inspect import Inspection
+    from vmcoretool.vmcore import DumpFiles
 
 
 @click.command("inspect")
@@ -30,17 +31,18 @@ def command(request: Request, *, as_json: bool) -> int:
     """
     for path in request.vmcore:
         say_that_it_waits(path)
-    groups = group_parts(request.vmcore)
     worst = 0
-    for number, paths in enumerate(groups):
-        wanted = request._replace(vmcore=paths)
-        failure = _show(wanted, as_json=as_json, several=len(groups) > 1)
+    left = list(request.vmcore)
+    for files in group_parts(request.vmcore, format_name=request.format_name):
+        several = len(files.paths) < len(request.vmcore)
+        left = [path for path in left if path not in files.paths]
+        failure = _show(files, request, as_json=as_json, several=several)
         worst = max(worst, failure if isinstance(failure, Exit) else failure.exit)
         if isinstance(failure, Failure):
-            _lament(failure, paths, as_json=as_json, several=len(groups) > 1)
+            _lament(failure, files.paths, as_json=as_json, several=several)
         if worst == Exit.INTERRUPTED:
-            for rest in groups[number + 1 :]:
-                _lament(_NOT_REACHED, rest, as_json=as_json, several=True)
+            for path in left:
+                _lament(_NOT_REACHED, (path,), as_json=as_json, several=True)
             break
     return worst
 
@@ -48,17 +50,20 @@ def command(request: Request, *, as_json: bool) -> int:
 _NOT_REACHED = Failure("Interrupted", "not inspected: interrupted before", "", Exit.INTERRUPTED)
 
 
-def _show(request: Request, *, as_json: bool, several: bool) -> Exit | Failure:
+def _show(files: DumpFiles, request: Request, *, as_json: bool, several: bool) -> Exit | Failure:
     # One dump that cannot be read must not keep the others from being shown.
     try:
-        with Watch() as watch, opened(request, watch) as dump:
+        with (
+            Watch() as watch,
+            files.open(format_name=request.format_name, budget=watched(watch)) as dump,
+        ):
             inspection = inspect(dump, request)
             if as_json:
                 from vmcoretool.inspection.as_json import inspection_object  # noqa: PLC0415 - so
 
                 emit_json(inspection_object(inspection))
             elif settings.quiet:
-                emit(_name(request.vmcore, several=several) + _quiet(inspection))
+                emit(_name(files.paths, several=several) + _quiet(inspection))
             else:
                 verbose = settings.verbose > 0
                 emit(inspection_text(inspection, verbose=verbose, colour=use_colour()))

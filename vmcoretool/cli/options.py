@@ -171,13 +171,18 @@ def open_watched(paths: tuple[str, ...], format_name: str | None, watch: Watch) 
     """The dump in these files, open, whose work Ctrl-C ends."""
     for path in paths:
         say_that_it_waits(path)
+    return open_vmcore(*paths, format_name=format_name, budget=watched(watch))
+
+
+def watched(watch: Watch) -> Budget:
+    """The limits of a dump whose work Ctrl-C ends; with ``-vv`` they tell what is done."""
     budget = Budget(watch=watch)
     if settings.verbose > 1:
         from vmcoretool.cli.tracing import TracingBudget  # noqa: PLC0415 - only with -vv
 
         budget = TracingBudget(watch=watch)
     watch.budget = budget
-    return open_vmcore(*paths, format_name=format_name, budget=budget)
+    return budget
 
 
 def say_that_it_waits(path: str) -> None:

@@ -132,7 +132,7 @@ def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
         yield Caveat("crash cannot read a stream: save it to a file first")
     if vmcore.container.format == "raw":
         yield Caveat("crash cannot read a raw image of memory")
-    if not vmcore.container.complete:
+    if not vmcore.container.complete and not vmcore.budget.unfinished:
         yield Caveat("the dump is cut short: crash may stop at a missing page")
     if any(one.code == "split-part-missing" for one in vmcore.findings):
         yield Caveat("a part of the split set is missing: crash ends with 'seek error'; name all")

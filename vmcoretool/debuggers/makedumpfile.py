@@ -61,7 +61,8 @@ def suggest_filters(sessions: Sessions) -> Iterator[FilterCommand]:
         argv = ("makedumpfile", *option, "-c", "-d", "1", *sessions.dumps, OUTPUT)
         yield FilterCommand("pages of zeros left out, the rest compressed", argv, caveats)
     chosen = sessions.symbol_files.chosen.get("dom0")
-    if chosen and chosen.candidate.elf and chosen.candidate.dwarf and not chosen.candidate.packed:
-        debug = file_argument(chosen.candidate.path)
+    file = chosen.candidate if chosen else None
+    if file and file.elf and file.dwarf and not file.compression:
+        debug = file_argument(file.path)
         argv = ("makedumpfile", *option, "-x", debug, "-c", "-d", "31", *sessions.dumps, OUTPUT)
         yield FilterCommand("dom0's caches, user and free pages left out, too", argv, caveats)

@@ -61,10 +61,10 @@ def namelist_caveats(
     elif not mine.dwarf and not (other and other.dwarf):
         yield Caveat(f'{path} has no DWARF: crash will say "{NO_DWARF}"')
         yield Caveat(f"needed is {wanted}")
-    if mine.split and not other:
+    if mine.debug_only and not other:
         yield Caveat(f"{path} holds debugging data alone: crash needs what it was split from, too")
-    if mine.packed:
-        tool = UNPACK.get(mine.packed, "unpack")
+    if mine.compression:
+        tool = UNPACK.get(mine.compression, "unpack")
         yield Caveat(f"unpack it first: {tool} {printable(shlex.quote(mine.path))}")
 
 

@@ -97,7 +97,7 @@ class Sessions(NamedTuple):
         chosen = self.symbol_files.chosen.get(HYPERVISOR)
         other = self.symbol_files.companions.get(HYPERVISOR)
         file = other or (chosen.candidate if chosen else None)
-        if file is None or not file.dwarf or file.packed:
+        if file is None or not file.dwarf or file.compression:
             return None
         from vmcoretool.symbols.dwarf import members_of  # noqa: PLC0415 - pyelftools is slow
 
@@ -120,5 +120,5 @@ class Sessions(NamedTuple):
         other = self.symbol_files.companions.get(target)
         if other:
             halves.append(other)
-        halves.sort(key=lambda one: one.split)
+        halves.sort(key=lambda one: one.debug_only)
         return tuple(file_argument(one.path) for one in halves)

@@ -208,7 +208,7 @@ def no_vmcoreinfo_xen(inspection: Inspection) -> Diagnosis:
 
 def split_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is half of a pair."""
-    halves = [one for one in inspection.symbol_files.matches if one.candidate.split]
+    halves = [one for one in inspection.symbol_files.matches if one.candidate.debug_only]
     if not halves:
         return _perhaps("no such file was examined")
     return _yes(f"{halves[0].candidate.path} is one")
@@ -225,10 +225,10 @@ def bigmem(inspection: Inspection) -> Diagnosis:
 
 def packed_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is compressed."""
-    packed = [one for one in inspection.symbol_files.matches if one.candidate.packed]
+    packed = [row for row in inspection.symbol_files.matches if row.candidate.compression]
     if not packed:
         return _perhaps("no such file was examined")
-    return _yes(f"{packed[0].candidate.path} is {packed[0].candidate.packed}")
+    return _yes(f"{packed[0].candidate.path} is {packed[0].candidate.compression}")
 
 
 def readable(inspection: Inspection) -> Diagnosis:

@@ -29,7 +29,7 @@ class SymbolFiles(NamedTuple):
         companions: by session, what the chosen file was split from, or the debugging data split
             off it.
         kernels: by session, the Linux it is about, where memory shows it.
-        troubles: what kept the search from being whole.
+        reasons: what kept the search from being whole.
     """
 
     matches: tuple[Match, ...] = ()
@@ -37,7 +37,7 @@ class SymbolFiles(NamedTuple):
     named: Mapping[str, Match] = {}
     companions: Mapping[str, Candidate] = {}
     kernels: Mapping[str, Kernel] = {}
-    troubles: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 def session_of(domain_id: int) -> str:
@@ -80,7 +80,7 @@ def choose_symbol_files(
         other = _companion(matches, best)
         if other:
             companions[target] = other
-    return SymbolFiles(tuple(matches), chosen, named, companions, kernels, finder.troubles)
+    return SymbolFiles(tuple(matches), chosen, named, companions, kernels, finder.reasons)
 
 
 def _kernels(host: Host, domains: list[Domain]) -> dict[str, Kernel]:
@@ -140,12 +140,12 @@ def _facts(host: Host, domain: Domain, kernel: Kernel | None) -> Facts:
 def _companion(matches: list[Match], best: Match) -> Candidate | None:
     # the other half of a pair that objcopy --only-keep-debug made: same build-id, one split
     mine = best.candidate
-    if mine.build_id is None or not (mine.split or not mine.dwarf):
+    if mine.build_id is None or not (mine.debug_only or not mine.dwarf):
         return None
     for one in matches:
         other = one.candidate
         if (one.target, one.match, other.build_id) == (best.target, "matches", mine.build_id):
-            halves = sorted((mine.split and mine.dwarf, other.split and other.dwarf))
+            halves = sorted((mine.debug_only and mine.dwarf, other.debug_only and other.dwarf))
             if halves == [False, True] and other.elf:
                 return other
     return None

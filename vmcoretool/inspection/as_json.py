@@ -105,7 +105,7 @@ def _namelist(one: Match, used: bool) -> dict[str, Any]:  # noqa: FBT001 - one o
         "target": one.target,
         "match": one.match,
         "reasons": [printable(reason) for reason in one.reasons],
-        "dwarf": None if file.trouble else file.dwarf,
+        "dwarf": None if file.error else file.dwarf,
         "build_id": file.build_id,
         "origin": file.origin,
         "used": used,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmcoretool.findings import Finding, finding
+from vmcoretool.findings import Finding, finding, stopped_findings
 from vmcoretool.printable import printable
 from vmcoretool.xen.image.layouts import DIRECTMAPS
 
@@ -30,7 +30,9 @@ def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
     for name in vmcore.budget.cut_off:
         yield finding("work-limited", f"{name} was cut off")
     pages = sorted(vmcore.memory.unreadable)
-    if pages:
+    stopped = stopped_findings(vmcore.budget)
+    yield from (found for found in stopped if found not in vmcore.findings)
+    if pages and not stopped:  # else they lie behind the end, and are not damaged
         some = ", ".join(f"{page:#x}" for page in pages[:_NAMED_PAGES])
         more = ", ..." if len(pages) > _NAMED_PAGES else ""
         yield finding("page-unreadable", f"{len(pages)} of the pages asked for: {some}{more}")
@@ -110,7 +112,7 @@ def namelist_findings(symbol_files: SymbolFiles) -> Iterator[Finding]:
         if one.candidate.elf and not one.candidate.dwarf and not (other and other.dwarf):
             path = printable(one.candidate.path)
             yield finding("namelist-no-dwarf", f"{path}, of {target}, has no debugging data")
-    for trouble in symbol_files.troubles[:_NAMED_DOMAINS]:
+    for trouble in symbol_files.reasons[:_NAMED_DOMAINS]:
         yield finding("namelist-search-incomplete", printable(trouble))
 
 

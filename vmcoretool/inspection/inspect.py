@@ -98,7 +98,7 @@ def inspect_vmcore(
         scan: whether all memory may be searched: "auto" (while doubt is left), "always", "never".
 
     Raises:
-        OSError: the dump could not be read any more.
+        OSError: the dump could not be read any more, or a symbol file that was named is missing.
         TruncatedError: the file became shorter while it was read.
     """
     located = locate(vmcore, xen_phys_start=xen_phys_start, places=places, scan=scan)
@@ -139,6 +139,7 @@ def locate(
 
     Args and errors are those of :func:`inspect_vmcore`.
     """
+    places.check()
     claim = None if xen_phys_start is None else Maddr(xen_phys_start)
     facts = Facts(vmcore, Asked(claim, scan))
     finder = SymbolFinder(places, vmcore.budget)

@@ -77,7 +77,8 @@ def _head(inspection: Inspection) -> Iterator[str]:
     yield f"{printable(' '.join(vmcore.paths))}: {whose(inspection.kind, vmcore)}"
     yield ""
     pages = vmcore.container.pages
-    whole = "complete" if vmcore.container.complete else "CUT SHORT"
+    cut = "NOT ALL DECOMPRESSED" if vmcore.budget.unfinished else "CUT SHORT"
+    whole = "complete" if vmcore.container.complete else cut
     excluded = pages.excluded_pages
     form = " in ".join((vmcore.container.format, *reversed(vmcore.layers)))
     how = "left out" if vmcore.container.complete else "left out or lost"

@@ -6,9 +6,10 @@ A mapped file that shrinks kills the process with SIGBUS; ``pread`` just comes b
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from vmcoretool.errors import FormatError
 from vmcoretool.sources.spool import SPOOL_CHUNK, Spool
@@ -45,13 +46,18 @@ class ByteSource(Protocol):
 
 
 class FileSource:
-    """A regular file or block device, opened read-only."""
+    """A regular file or block device, opened read-only.
 
-    __slots__ = ("_fd", "complete", "path", "size")
+    One that is dropped without :meth:`close` closes its file and warns (ResourceWarning).
+    """
+
+    __slots__ = ("_file", "complete", "path", "size")
 
     def __init__(self, path: str, fd: int) -> None:
+        """Take over a file descriptor; ``path`` is named in messages."""
+        self._file = io.FileIO(fd)
+        self._file.name = path  # what the warning names
         self.path = path
-        self._fd = fd
         self.complete = True
         self.size = os.lseek(fd, 0, os.SEEK_END)
 
@@ -60,12 +66,14 @@ class FileSource:
 
         Raises:
             OSError: the operating system could not read.
+            ValueError: it is closed.
         """
+        fd = self._descriptor()
         if offset >= self.size:
             return b""
-        data = os.pread(self._fd, size, offset)
+        data = os.pread(fd, size, offset)
         while 0 < len(data) < size:  # a signal or a network file system may cut a read short
-            more = os.pread(self._fd, size - len(data), offset + len(data))
+            more = os.pread(fd, size - len(data), offset + len(data))
             if not more:
                 break
             data += more
@@ -73,11 +81,12 @@ class FileSource:
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of the range that are no holes; all of it where the system cannot tell."""
+        fd = self._descriptor()
         end = min(end, self.size)
         while start < end:
             try:
-                first = os.lseek(self._fd, start, os.SEEK_DATA)
-                hole = os.lseek(self._fd, first, os.SEEK_HOLE)
+                first = os.lseek(fd, start, os.SEEK_DATA)
+                hole = os.lseek(fd, first, os.SEEK_HOLE)
             except OSError as error:
                 if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
                     yield start, end
@@ -88,10 +97,70 @@ class FileSource:
             start = hole
 
     def close(self) -> None:
-        """Close the file; further reads raise OSError."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Close the file; further reads raise ValueError."""
+        self._file.close()
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self.path)
+
+    def _descriptor(self) -> int:
+        try:
+            return self._file.fileno()
+        except ValueError:
+            raise ValueError(f"{self.path}: read after it was closed") from None
+
+
+class MemorySource:
+    """Bytes in memory, as a source."""
+
+    def __init__(self, path: str, data: bytes, *, complete: bool = True) -> None:
+        """Take the bytes; ``path`` is named in messages."""
+        self.path = path
+        self.size = len(data)
+        self.complete = complete
+        self._data = data
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where they end."""
+        return self._data[offset : offset + size]
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """All of it."""
+        if start < min(end, self.size):
+            yield start, min(end, self.size)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class WindowedSource:
+    """Small reads that follow one another, out of one larger read."""
+
+    def __init__(self, source: ByteSource, window: int = 4096) -> None:
+        """Read nothing yet; the source stays its owner's."""
+        self._source = source
+        self._window = window
+        self._start = 0
+        self._data = b""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where the file ends."""
+        at = offset - self._start
+        if at < 0 or at + size > len(self._data):
+            self._data = self._source.pread(max(size, self._window), offset)
+            self._start, at = offset, 0
+        return self._data[at : at + size]
+
+
+def refuse_pickling(path: str) -> NoReturn:
+    """What an open file answers to being copied into another process.
+
+    Raises:
+        TypeError: always.
+    """
+    raise TypeError(
+        f"{path}: an open file cannot be pickled: open the dump again where it is needed"
+    )
 
 
 def open_source(path: str, wanted: Callable[[bytes], bool] | None = None) -> FileSource:

@@ -20,8 +20,10 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import FileOffset
-from vmcoretool.errors import FormatError, TruncatedError
+from vmcoretool.budget import Budget
+from vmcoretool.errors import FormatError, StoppedError, TruncatedError
 from vmcoretool.memory.extents import disjoint
+from vmcoretool.sources.file import WindowedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,9 +33,16 @@ if TYPE_CHECKING:
 SIGNATURE: Final = b"makedumpfile".ljust(16, b"\0")
 HEADER_SIZE: Final = 4096
 MAX_SIZE: Final = 1 << 56
-MAX_RECORDS: Final = 1 << 24
+MAX_RECORDS: Final = 1 << 21
+"""Records that are read besides one for each :data:`SMALL` bytes of the stream.
+
+makedumpfile's have 64 KiB, QEMU's a page at most; both write a few small ones for headers.
+"""
+SMALL: Final = 1024
 MAX_RUNS: Final = 1 << 20
 MAX_OVERLAPPING: Final = 1 << 17
+_NAME: Final = "reading the records of the stream"
+_BETWEEN: Final = 1 << 14
 _RECORD: Final = struct.Struct(">qq")
 
 
@@ -88,10 +97,15 @@ class _Runs:
         self.append(_Run(start, size, 1, place))
 
 
-def open_flattened(source: ByteSource) -> FlattenedSource:
+def open_flattened(source: ByteSource, budget: Budget | None = None) -> FlattenedSource:
     """Index the records of a stream.
 
+    Args:
+        source: the stream; the result owns it.
+        budget: its caller may end the work.
+
     Raises:
+        StoppedError: the caller did.
         FormatError: a record that no writer makes, or more of them than any writer makes.
         TruncatedError: the stream ends before its first record.
     """
@@ -103,7 +117,7 @@ def open_flattened(source: ByteSource) -> FlattenedSource:
             where=FileOffset(16),
         )
     runs = _Runs()
-    ended = _read_records(source, runs)
+    ended = _read_records(source, runs, budget or Budget())
     if not runs:
         raise TruncatedError(
             "the flattened stream holds no data",
@@ -114,11 +128,19 @@ def open_flattened(source: ByteSource) -> FlattenedSource:
     return FlattenedSource(source, _in_order(runs, source), complete=ended and source.complete)
 
 
-def _read_records(source: ByteSource, runs: _Runs) -> bool:
+def _read_records(source: ByteSource, runs: _Runs, budget: Budget) -> bool:
     # Whether the stream has its end mark.
     at = HEADER_SIZE
-    for _ in range(MAX_RECORDS):
-        raw = source.pread(_RECORD.size, at)
+    window = WindowedSource(source)
+    for number in range(MAX_RECORDS + source.size // SMALL):
+        if number % _BETWEEN == _BETWEEN - 1 and not budget.progress(_NAME, at, source.size):
+            raise StoppedError(
+                "reading the records of the flattened stream was ended",
+                path=source.path,
+                where=FileOffset(at),
+                cure="run it again and let it finish",
+            )
+        raw = window.pread(_RECORD.size, at)
         if len(raw) < _RECORD.size:
             return False
         offset, size = _RECORD.unpack(raw)

@@ -14,14 +14,17 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.construct.core import ConstructError
 from elftools.elf.elffile import ELFFile
 
+from vmcoretool.addresses import MIB
 from vmcoretool.errors import NamelistError
-from vmcoretool.symbols.elf import SHF_COMPRESSED
+from vmcoretool.symbols.elf import SHF_ALLOC, SHF_COMPRESSED
 from vmcoretool.symbols.file import open_namelist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_UNITS: Final = 4096
+MAX_DEBUG: Final = 64 * MIB
+"""What all sections of debugging data may hold together; a hypervisor's come to some 30 MiB."""
 MAX_ENTRIES: Final = 200_000
 # what pyelftools raises of damaged data, besides its own errors
 _DAMAGE: Final = (
@@ -56,9 +59,9 @@ def members_of(path: str, unit: str, name: str) -> frozenset[str] | None:
     with open(path, "rb") as file:  # noqa: PTH123 - a name as folders give it
         try:
             dwarf = ELFFile(file).get_dwarf_info()
-            for _, one in zip(range(MAX_UNITS), dwarf.iter_CUs(), strict=False):
-                if _name(one.get_top_DIE()).endswith(unit):
-                    return _members(one, name)
+            for _, found in zip(range(MAX_UNITS), dwarf.iter_CUs(), strict=False):
+                if _name(found.get_top_DIE()).endswith(unit):
+                    return _members(found, name)
         except _DAMAGE:
             return None
     return None
@@ -69,10 +72,14 @@ def _bounded(path: str) -> bool:
     try:
         with open_namelist(path) as namelist:
             elf = namelist.elf
-            return elf is not None and all(
-                one.offset + one.size <= elf.source.size and not one.flags & SHF_COMPRESSED
-                for one in elf.sections
-                if one.has_bytes
+            if elf is None:
+                return False
+            rows = [row for row in elf.sections if row.has_bytes]
+            # tables and names of sections are read whole as well
+            size = sum(row.size for row in rows if not row.flags & SHF_ALLOC)
+            return size <= MAX_DEBUG and all(
+                row.offset + row.size <= elf.source.size and not row.flags & SHF_COMPRESSED
+                for row in rows
             )
     except NamelistError:
         return False
@@ -81,8 +88,8 @@ def _bounded(path: str) -> bool:
 def _members(unit: Any, name: str) -> frozenset[str] | None:
     for entry in _entries(unit):
         if entry.tag == "DW_TAG_structure_type" and entry.has_children and _name(entry) == name:
-            rows = (_name(one) for one in entry.iter_children() if one.tag == "DW_TAG_member")
-            return frozenset(row for row in rows if row)
+            inner = (row for row in entry.iter_children() if row.tag == "DW_TAG_member")
+            return frozenset(filter(None, map(_name, inner)))
     return None
 
 

@@ -19,7 +19,7 @@ from vmcoretool.addresses import MIB, FileOffset, Vaddr
 from vmcoretool.errors import NamelistError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vmcoretool.sources.file import ByteSource
 
@@ -32,6 +32,11 @@ SHF_EXECINSTR: Final = 4
 SHF_COMPRESSED: Final = 0x800
 MAX_TABLE: Final = 64 * MIB
 """Largest symbol or string table that is read; vmlinux has some 20 MiB."""
+MAX_TABLES: Final = 192 * MIB
+"""What all symbol tables of one file, with their strings, may hold together; files have one."""
+MAX_SYMBOLS: Final = 1 << 19
+"""Symbols that are read where all are wanted; a kernel has some 200,000."""
+_MAX_NAME: Final = 256
 _SECTION: Final = {8: "IIQQQQIIQQ", 4: "IIIIIIIIII"}
 _SYMBOL: Final = {8: "IBBHQQ", 4: "IIIBBH"}
 _HEADER: Final = 64
@@ -66,7 +71,7 @@ class ElfFile(NamedTuple):
 
     def section(self, name: str) -> Section | None:
         """The first section of a name."""
-        return next((one for one in self.sections if one.name == name), None)
+        return next((row for row in self.sections if row.name == name), None)
 
     def data(self, section: Section) -> bytes:
         """A section's bytes as they are in the file.
@@ -85,7 +90,7 @@ class ElfFile(NamedTuple):
     @property
     def has_symbols(self) -> bool:
         """Whether it has a symbol table; a stripped file has none."""
-        return any(one.type == SHT_SYMTAB and one.has_bytes for one in self.sections)
+        return any(section.type == SHT_SYMTAB and section.has_bytes for section in self.sections)
 
     def symbols(self, wanted: Iterable[str]) -> dict[str, Vaddr]:
         """Addresses of those of the wanted names that are defined; of equal names the first.
@@ -99,25 +104,57 @@ class ElfFile(NamedTuple):
         found: dict[str, Vaddr] = {}
         layout = struct.Struct(self.order + _SYMBOL[self.word_size])
         value, index = (4, 3) if self.word_size == 8 else (1, 5)
-        for table in self.sections:
-            if table.type != SHT_SYMTAB or not table.has_bytes:
-                continue
-            if not 0 < table.link < len(self.sections):
-                raise self._damaged("the symbol table names no string table", table)
-            places = _places(self.data(self.sections[table.link]), wanted)
-            entries = self.data(table)
-            for symbol in layout.iter_unpack(entries[: len(entries) // layout.size * layout.size]):
+        for table, strings in self._symbol_tables():
+            places = _places(self.data(strings), wanted)
+            for symbol in layout.iter_unpack(_whole(self.data(table), layout.size)):
                 name = places.get(symbol[0])
                 if name is not None and symbol[index]:
                     found.setdefault(name, Vaddr(symbol[value]))
         return found
 
+    def all_symbols(self) -> Iterator[tuple[str, Vaddr]]:
+        """Name and address of each symbol that is defined, in the order of the file.
+
+        Raises:
+            NamelistError: the tables are damaged, or hold more than any kernel's.
+            OSError: the file cannot be read.
+        """
+        layout = struct.Struct(self.order + _SYMBOL[self.word_size])
+        value, index = (4, 3) if self.word_size == 8 else (1, 5)
+        room = MAX_SYMBOLS
+        for table, strings in self._symbol_tables():
+            room -= table.size // layout.size
+            if room < 0:
+                raise self._damaged(f"more than {MAX_SYMBOLS} symbols", table)
+            names = self.data(strings)
+            for symbol in layout.iter_unpack(_whole(self.data(table), layout.size)):
+                if symbol[0] and symbol[index]:
+                    yield _name(names, symbol[0]), Vaddr(symbol[value])
+
+    def _symbol_tables(self) -> Iterator[tuple[Section, Section]]:
+        # each symbol table and its strings; the ABI allows one, a hostile file has thousands
+        room = MAX_TABLES
+        for table in self.sections:
+            if table.type != SHT_SYMTAB or not table.has_bytes:
+                continue
+            if not 0 < table.link < len(self.sections):
+                raise self._damaged("the symbol table names no string table", table)
+            strings = self.sections[table.link]
+            room -= table.size + strings.size
+            if room < 0:
+                raise self._damaged("the symbol tables are absurdly large", table)
+            yield table, strings
+
     def read(self, vaddr: int, size: int) -> bytes | None:
         """Up to ``size`` bytes that are loaded at an address, or None where the file has none."""
-        for one in self.sections:
-            if one.flags & SHF_ALLOC and one.has_bytes and 0 <= vaddr - one.vaddr < one.size:
-                at = vaddr - one.vaddr
-                return self.source.pread(min(size, one.size - at), one.offset + at)
+        for section in self.sections:
+            if (
+                section.flags & SHF_ALLOC
+                and section.has_bytes
+                and 0 <= vaddr - section.vaddr < section.size
+            ):
+                at = vaddr - section.vaddr
+                return self.source.pread(min(size, section.size - at), section.offset + at)
         return None
 
     def _damaged(self, what: str, section: Section) -> NamelistError:
@@ -161,8 +198,13 @@ def read_elf_file(source: ByteSource) -> ElfFile:
 
 
 def _name(text: bytes, start: int) -> str:
-    end = text.find(b"\0", start)
-    return text[start : end if end >= 0 else None].decode("ascii", "backslashreplace")
+    # no name that matters is long; 60,000 sections may share one text of a MiB
+    name = text[start : start + _MAX_NAME]
+    return name.partition(b"\0")[0].decode("ascii", "backslashreplace")
+
+
+def _whole(entries: bytes, size: int) -> memoryview:
+    return memoryview(entries)[: len(entries) // size * size]
 
 
 def _places(names: bytes, wanted: Iterable[str]) -> dict[int, str]:

@@ -7,6 +7,7 @@ opened without waiting for a FIFO's writer, and what is read of it is bounded.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -28,6 +29,7 @@ from vmcoretool.symbols.elf import (
     ElfFile,
     read_elf_file,
 )
+from vmcoretool.symbols.table import Symbols, make_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from vmcoretool.symbols.elf import Section
 
 Purpose = Literal["hypervisor", "linux", "other"]
-MAX_MAP: Final = 64 * MIB
-MAX_UNPACKED: Final = 2048
-"""MiB that a compressed candidate may unpack to."""
+MAX_MAP: Final = 32 * MIB
+MAX_UNPACKED: Final = 2048 * MIB
+"""Bytes that a compressed candidate may unpack to."""
+UNPACKED: Final = 64 * MIB
+UNPACKED_RATIO: Final = 64
+"""... and no more than this often its size, besides :data:`UNPACKED`; kernels come to some 10."""
 SYMBOLS: Final = (
     "idle_pg_table",
     "idle_pg_table_4",
@@ -61,6 +66,8 @@ SYMBOLS: Final = (
 """Every symbol that vmcoretool asks a namelist for."""
 _NT_GNU_BUILD_ID: Final = 3
 _MAX_NOTES: Final = MIB
+_ALL_NOTES: Final = 8 * MIB
+_MAX_SEARCHED: Final = 128 * MIB
 _DWARF_HEAD: Final = 14
 _HYPERVISOR: Final = range(0xFFFF_8000_0000_0000, 0xFFFF_8800_0000_0000)
 _HYPERVISOR_32: Final = range(0xFF00_0000, 1 << 32)
@@ -76,7 +83,7 @@ class Namelist(NamedTuple):
 
     Attributes:
         path: as the user named it.
-        packed: its compression, or "".
+        compression: what it is compressed with, or "".
         purpose: what the addresses it is linked to are used for.
         elf: its headers, or None for a map file.
         build_id: lower-case hexadecimal, or None where the file has no note of it.
@@ -85,7 +92,7 @@ class Namelist(NamedTuple):
     """
 
     path: str
-    packed: str
+    compression: str
     purpose: Purpose
     elf: ElfFile | None
     build_id: str | None
@@ -102,7 +109,7 @@ class Namelist(NamedTuple):
         """Whether it has debugging data, which crash needs."""
         names = (".debug_info", ".zdebug_info")
         sections = [self.elf.section(name) for name in names] if self.elf else []
-        return any(one and one.has_bytes and one.size for one in sections)
+        return any(row and row.has_bytes and row.size for row in sections)
 
     @property
     def dwarf_version(self) -> int | None:
@@ -118,10 +125,10 @@ class Namelist(NamedTuple):
         return int.from_bytes(head[at : at + 2], order)
 
     @property
-    def split(self) -> bool:
+    def debug_only(self) -> bool:
         """Whether its code was left in another file: ``objcopy --only-keep-debug`` made it."""
-        code = [one for one in self.elf.sections if one.flags & SHF_EXECINSTR] if self.elf else []
-        return bool(code) and not any(one.has_bytes for one in code)
+        code = [row for row in self.elf.sections if row.flags & SHF_EXECINSTR] if self.elf else []
+        return bool(code) and not any(row.has_bytes for row in code)
 
     def symbols(self) -> Mapping[str, Vaddr]:
         """Those of :data:`SYMBOLS` that it has.
@@ -135,12 +142,27 @@ class Namelist(NamedTuple):
     def find_text(self, text: str) -> Iterator[Vaddr]:
         """Addresses at which a NUL-ended text of its own stands among what is loaded.
 
+        Of sections that claim more than any hypervisor has, the first 128 MiB are searched.
+
         Raises:
             NamelistError, OSError: as :meth:`symbols`.
         """
+        room = _MAX_SEARCHED
         for section in self.elf.sections if self.elf else ():
             if section.flags & SHF_ALLOC and section.has_bytes and self.elf:
+                room -= section.size
+                if room < 0:
+                    return
                 yield from _text_in(self.elf.data(section), section.vaddr, text)
+
+    def table(self) -> Symbols:
+        """All its symbols; of a map file those of :data:`SYMBOLS`.
+
+        Raises:
+            NamelistError, OSError: as :meth:`symbols`.
+        """
+        rows = self.elf.all_symbols() if self.elf else self.listed.items()
+        return make_symbols(rows, basis=f"the symbol table of {self.path}")
 
     def address(self, name: str) -> Vaddr:
         """One symbol's address.
@@ -156,20 +178,24 @@ class Namelist(NamedTuple):
 
 
 @contextmanager
-def open_namelist(path: str) -> Iterator[Namelist]:
+def open_namelist(path: str, budget: Budget | None = None) -> Iterator[Namelist]:
     """Open a symbol file for as long as the block runs.
+
+    Args:
+        path: of the file.
+        budget: its caller may end the decompression.
 
     Raises:
         NamelistError: it is neither an ELF file nor a ``.map`` file, or it is damaged.
         OSError: it cannot be read.
     """
-    source, packed = _unpacked(_open(path))
+    source, compression = _unpacked(_open(path), budget)
     try:
         head = source.pread(_HEAD, 0)
         if head.startswith(MAGIC):
-            yield _from_elf(path, packed, source)
+            yield _from_elf(path, compression, source)
         elif _MAP_LINE.match(head):
-            yield _from_map(path, packed, source)
+            yield _from_map(path, compression, source)
         else:
             raise NamelistError(_what_else(head), path=path)
     finally:
@@ -185,30 +211,25 @@ def _open(path: str) -> FileSource:
     return FileSource(path, fd)
 
 
-def _unpacked(source: FileSource) -> tuple[ByteSource, str]:
-    layer = find_layer(source.pread(64, 0))
-    if layer is None or layer.name == "flattened":
-        return source, ""
-    steps = 0
-
-    def watch(name: str, done: int, total: int) -> bool:
-        nonlocal steps
-        del name, done, total
-        steps += 1  # at most 1 MiB each
-        return steps <= MAX_UNPACKED
-
-    budget = Budget(watch=watch)
+def _unpacked(source: FileSource, caller: Budget | None) -> tuple[ByteSource, str]:
     try:
-        inner, names = unwrap(source, _is_namelist, budget)
+        layer = find_layer(source.pread(64, 0))
+        if layer is None or layer.name == "flattened":
+            return source, ""
+        limit = min(UNPACKED + UNPACKED_RATIO * source.size, MAX_UNPACKED)
+        # a budget of its own: what a candidate cuts off is nothing that the dump did
+        budget = Budget(watch=caller.progress) if caller else Budget()
+        inner, names = unwrap(source, _is_namelist, budget, limit=limit)
     except VmcoreError as error:
         source.close()
         raise NamelistError(error.what, path=source.path) from error
     except BaseException:
         source.close()
         raise
-    if steps > MAX_UNPACKED or not inner.complete:
+    if budget.unfinished or not inner.complete:
         inner.close()
-        what = f"more than {MAX_UNPACKED} MiB inside" if steps > MAX_UNPACKED else "damaged"
+        what = f"more than {limit // MIB} MiB inside" if budget.cut_off else "damaged"
+        what = "the decompression was ended" if budget.stopped else what
         raise NamelistError(f"{layer.name}: {what}", path=source.path)
     return inner, " in ".join(reversed(names))
 
@@ -225,13 +246,13 @@ def _what_else(head: bytes) -> str:
     return "neither an ELF file nor a map file as nm writes it"
 
 
-def _from_elf(path: str, packed: str, source: ByteSource) -> Namelist:
+def _from_elf(path: str, compression: str, source: ByteSource) -> Namelist:
     elf = read_elf_file(source)
     record = elf.section(".buildid")
     build_id = _guid(elf, record) if record else None
     return Namelist(
         path=path,
-        packed=packed,
+        compression=compression,
         purpose=_purpose(elf),
         elf=elf,
         build_id=build_id or _build_id(elf),
@@ -241,7 +262,7 @@ def _from_elf(path: str, packed: str, source: ByteSource) -> Namelist:
 
 
 def _purpose(elf: ElfFile) -> Purpose:
-    loaded = [one.vaddr for one in elf.sections if one.flags & SHF_ALLOC and one.vaddr]
+    loaded = [row.vaddr for row in elf.sections if row.flags & SHF_ALLOC and row.vaddr]
     wide = elf.word_size == 8
     if any(at in (_HYPERVISOR if wide else _HYPERVISOR_32) for at in loaded):
         return "hypervisor"
@@ -251,8 +272,10 @@ def _purpose(elf: ElfFile) -> Purpose:
 
 
 def _build_id(elf: ElfFile) -> str | None:
+    room = _ALL_NOTES
     for section in elf.sections:
-        if section.type == SHT_NOTE and section.has_bytes and section.size <= _MAX_NOTES:
+        if section.type == SHT_NOTE and section.has_bytes and section.size <= min(_MAX_NOTES, room):
+            room -= section.size
             order: Literal["little", "big"] = "little" if elf.order == "<" else "big"
             notes, _ = walk_notes(elf.data(section), section.offset, order)
             for note in notes:
@@ -269,13 +292,14 @@ def _guid(elf: ElfFile, record: Section) -> str | None:
     return rest[:16].hex() if found and len(rest) >= 16 else None
 
 
-def _from_map(path: str, packed: str, source: ByteSource) -> Namelist:
+def _from_map(path: str, compression: str, source: ByteSource) -> Namelist:
     text = source.pread(MAX_MAP + 1, 0)
     if len(text) > MAX_MAP:
         raise NamelistError("too large for a map file", path=path)
     wanted = frozenset(SYMBOLS)
     symbols: dict[str, Vaddr] = {}
-    for line in text.splitlines():
+    for row in io.BytesIO(text):
+        line = row.rstrip(b"\r\n")
         if not _MAP_LINE.match(line):
             raise NamelistError("not a map file as nm writes it", path=path)
         words = line.split()
@@ -288,7 +312,15 @@ def _from_map(path: str, packed: str, source: ByteSource) -> Namelist:
         purpose = "hypervisor"
     elif "linux_banner" in symbols:
         purpose = "linux"
-    return Namelist(path, packed, purpose, None, None, efi=False, listed=symbols)
+    return Namelist(
+        path=path,
+        compression=compression,
+        purpose=purpose,
+        elf=None,
+        build_id=None,
+        efi=False,
+        listed=symbols,
+    )
 
 
 def _text_in(data: bytes, start: int, text: str) -> Iterator[Vaddr]:

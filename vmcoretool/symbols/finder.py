@@ -67,10 +67,10 @@ class SymbolFinder:
         return self._downloads[build_id]
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[str, ...]:
         """What kept the search from being whole; nothing where there was none."""
-        return self._found.troubles if "_found" in self.__dict__ else ()
+        return self._found.reasons if "_found" in self.__dict__ else ()
 
 
 def _whole(found: list[Candidate], build_id: str) -> bool:
-    return any(file.build_id == build_id and file.dwarf and not file.split for file in found)
+    return any(file.build_id == build_id and file.dwarf and not file.debug_only for file in found)

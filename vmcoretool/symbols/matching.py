@@ -13,6 +13,7 @@ its own version string short.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.errors import NamelistError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vmcoretool.symbols.candidates import Candidate
     from vmcoretool.symbols.file import Namelist, Purpose
 
-Verdict = Literal["matches", "differs", "undecided"]
+Outcome = Literal["matches", "differs", "undecided"]
 ALIASES: Final = {"pgd_l4": "idle_pg_table", "pgd_l3": "idle_pg_table"}
 """Names in VMCOREINFO_XEN that are other names in a symbol file (xen/arch/x86/machine_kexec.c)."""
 ENOUGH_SYMBOLS: Final = 2
@@ -42,7 +43,7 @@ _EFI_SIZE: Final = 32
 
 
 class Facts(NamedTuple):
-    """What the dump tells of one program in it.
+    """What is known of one program in it.
 
     Attributes:
         target: as in commands: "hypervisor", "dom0" or "domN".
@@ -57,7 +58,7 @@ class Facts(NamedTuple):
     target: str
     purpose: Purpose
     build_id: str | None = None
-    symbols: Mapping[str, Vaddr] = {}
+    symbols: Mapping[str, Vaddr] = MappingProxyType({})
     strings: tuple[tuple[str, Vaddr], ...] = ()
     release: str | None = None
     banner: str = ""
@@ -69,20 +70,20 @@ class Match(NamedTuple):
     Attributes:
         candidate: the file.
         target: the program's; "" where the file could not be used at all.
-        match: the verdict.
-        reasons: which rule said so and what it saw.
+        match: what came of it.
+        reasons: which rule decided and what it saw.
     """
 
     candidate: Candidate
     target: str
-    match: Verdict
+    match: Outcome
     reasons: tuple[str, ...]
 
 
 def match(candidate: Candidate, facts: Facts) -> Match:
     """Compare a candidate with a program of the dump."""
-    if candidate.trouble:
-        return Match(candidate, facts.target, "undecided", (candidate.trouble,))
+    if candidate.error:
+        return Match(candidate, facts.target, "undecided", (candidate.error,))
     if candidate.purpose != facts.purpose:
         reason = f"it is {_PURPOSES[candidate.purpose]}, not {_PURPOSES[facts.purpose]}"
         return Match(candidate, facts.target, "differs", (reason,))
@@ -108,26 +109,26 @@ def choose(matches: Iterable[Match], target: str) -> Match | None:
     has a name by which crash knows a hypervisor.
     """
     fit = [
-        one
-        for one in matches
-        if one.target == target and one.match == "matches" and one.candidate.has_symbols
+        row
+        for row in matches
+        if row.target == target and row.match == "matches" and row.candidate.has_symbols
     ]
     return max(fit, key=_worth, default=None)
 
 
-def _worth(one: Match) -> tuple[bool, ...]:
-    candidate = one.candidate
+def _worth(row: Match) -> tuple[bool, ...]:
+    candidate = row.candidate
     name = candidate.path.rpartition("/")[2]
     return (
         candidate.dwarf,
         candidate.elf,
         candidate.named,
-        not candidate.packed,
+        not candidate.compression,
         name.startswith(("xen-syms", "vmlinux")),
     )
 
 
-def _by_build_id(candidate: Candidate, facts: Facts) -> tuple[Verdict, str]:
+def _by_build_id(candidate: Candidate, facts: Facts) -> tuple[Outcome, str]:
     mine, theirs = facts.build_id, candidate.build_id
     if theirs is None:
         return "undecided", "the file has no build-id"
@@ -141,7 +142,7 @@ def _by_build_id(candidate: Candidate, facts: Facts) -> tuple[Verdict, str]:
     return "differs", f"another build: its build-id is {theirs}, the dump's {mine}"
 
 
-def _by_content(namelist: Namelist, facts: Facts, so_far: str) -> tuple[Verdict, str]:
+def _by_content(namelist: Namelist, facts: Facts, so_far: str) -> tuple[Outcome, str]:
     symbols = namelist.symbols()
     for verdict, reason in (
         _by_symbols(symbols, facts),
@@ -153,7 +154,7 @@ def _by_content(namelist: Namelist, facts: Facts, so_far: str) -> tuple[Verdict,
     return "undecided", f"{so_far}, and nothing else in the dump tells"
 
 
-def _by_symbols(symbols: Mapping[str, Vaddr], facts: Facts) -> tuple[Verdict, str]:
+def _by_symbols(symbols: Mapping[str, Vaddr], facts: Facts) -> tuple[Outcome, str]:
     named = {ALIASES.get(key, key): value for key, value in facts.symbols.items()}
     both = [name for name in named if name in symbols]
     wrong = [name for name in both if symbols[name] != named[name]]
@@ -169,7 +170,7 @@ def _by_symbols(symbols: Mapping[str, Vaddr], facts: Facts) -> tuple[Verdict, st
     return "matches", f"all {len(both)} symbols of VMCOREINFO_XEN agree: {', '.join(both)}"
 
 
-def _by_strings(namelist: Namelist, facts: Facts) -> tuple[Verdict, str]:
+def _by_strings(namelist: Namelist, facts: Facts) -> tuple[Outcome, str]:
     if namelist.elf is None:
         return "undecided", ""
     same = 0
@@ -189,7 +190,7 @@ def _by_strings(namelist: Namelist, facts: Facts) -> tuple[Verdict, str]:
 
 def _by_banner(
     namelist: Namelist, symbols: Mapping[str, Vaddr], facts: Facts
-) -> tuple[Verdict, str]:
+) -> tuple[Outcome, str]:
     at = symbols.get("linux_banner")
     if namelist.elf is None or at is None or not (facts.banner or facts.release):
         return "undecided", ""

@@ -52,9 +52,18 @@ class Places(NamedTuple):
             or any(self.usual_files())
         )
 
+    def check(self) -> None:
+        """Make sure that each file that was named is there; folders to search may be missing.
+
+        Raises:
+            OSError: one is not.
+        """
+        for path in (*self.xen_syms, *self.vmlinux):
+            os.stat(path)
+
     def links(self, build_id: str) -> tuple[str, ...]:
         """Files that links named by a build-id lead to, as distributions and gdb have them."""
-        names = [f"{one}/{build_id[:2]}/{build_id[2:]}.debug" for one in self.build_ids]
+        names = [f"{folder}/{build_id[:2]}/{build_id[2:]}.debug" for folder in self.build_ids]
         return tuple(os.path.realpath(name) for name in names if os.path.exists(name))
 
     def usual_files(self) -> Iterator[str]:

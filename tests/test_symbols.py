@@ -1,0 +1,216 @@
+"""Symbol files and their tables: what is named must be there, and hostile ones cost little."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zstandard
+
+from tests.builders.symbol_file import symbol_file
+from tests.support import ROOT, tool
+from tests.test_fuzz_streams import limited, raw_block, zeros_block
+from vmcoretool import inspect_vmcore, open_vmcore
+from vmcoretool.addresses import Vaddr
+from vmcoretool.budget import Budget
+from vmcoretool.errors import MissingSymbolError, NamelistError
+from vmcoretool.symbols import debuginfod, folders
+from vmcoretool.symbols.candidates import Candidate, find_candidates, look_at
+from vmcoretool.symbols.file import open_namelist
+from vmcoretool.symbols.folders import Folders, unreal_devices
+from vmcoretool.symbols.places import Places
+from vmcoretool.symbols.table import make_symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SAMPLE = ROOT / "samples/xen-4.8-dom0-panic/vmcore"
+NOWHERE = Places(standard=(), build_ids=())
+XEN = 0xFFFF_82D0_4000_0000
+SYMBOLS = {"_start": XEN, "idle_pg_table": XEN + 0x5000, "kexec_crash": XEN + 0x9000}
+LOOK = (
+    "import sys; from vmcoretool.symbols.candidates import look_at\n"
+    "print(look_at(sys.argv[1], '--search').error)"
+)
+MEMBERS = (
+    "import sys; from vmcoretool.symbols.dwarf import members_of\n"
+    "print(members_of(sys.argv[1], 'common/domain.c', 'domain'))"
+)
+
+
+# --- a named file must be there
+
+
+@pytest.mark.parametrize("option", ["--xen-syms", "--vmlinux"])
+def test_named_file_that_is_missing_is_refused(option: str) -> None:
+    for command in ("inspect", "console"):
+        done = tool(command, option, "/nope", SAMPLE)
+        assert done.returncode == 5
+        assert b"/nope: No such file or directory" in done.stderr
+        assert not done.stdout
+
+
+def test_missing_file_is_an_error_of_the_system() -> None:
+    with open_vmcore(SAMPLE) as vmcore:
+        with pytest.raises(FileNotFoundError):
+            inspect_vmcore(vmcore, places=NOWHERE._replace(xen_syms=("/nope",)))
+        inspection = inspect_vmcore(vmcore, places=NOWHERE._replace(search=("/nope",)))
+    codes = [found.code for found in inspection.findings]
+    assert "namelist-search-incomplete" in codes
+
+
+# --- folders
+
+
+def test_made_up_file_systems_are_not_searched(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/vmlinux").write_bytes(b"")
+    (tmp_path / "link").symlink_to("/proc/self")
+    if Path("/proc/self").stat().st_dev not in unreal_devices():
+        pytest.skip("/proc is not mounted as such")
+    assert list(Folders().files(str(tmp_path))) == [str(tmp_path / "real/vmlinux")]
+
+
+def test_no_table_of_mounts_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "MOUNTS", "/nope")
+    assert unreal_devices() == set()
+
+
+def test_folders_refused_alike_are_one_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    real = os.scandir
+
+    def refused(path: str) -> Any:
+        if Path(path) != tmp_path:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = find_candidates(NOWHERE._replace(search=(str(tmp_path),)), Budget())
+    assert found.reasons == (f"{tmp_path / 'a'} and 2 more folders: Permission denied",)
+
+
+# --- hostile files
+
+
+def test_section_names_in_one_text_without_an_end(tmp_path: Path) -> None:
+    count = 60_000
+    head = bytearray(64)
+    head[:7] = b"\x7fELF\x02\x01\x01"
+    struct.pack_into("<H", head, 16, 2)
+    struct.pack_into("<Q", head, 40, 64)
+    struct.pack_into("<3H", head, 58, 64, count, 0)
+    row = struct.pack("<IIQQQQIIQQ", 1, 3, 0, 0, 64 + 64 * count, 1 << 20, 0, 0, 0, 0)
+    path = tmp_path / "vmlinux-names"
+    path.write_bytes(bytes(head) + row * count + b"A" * (1 << 20))
+    assert limited("-c", LOOK, str(path)).status == 0
+
+
+def test_symbol_tables_by_the_thousand(tmp_path: Path) -> None:
+    count = 60_000
+    data = bytearray(64)
+    data[:7] = b"\x7fELF\x02\x01\x01"
+    struct.pack_into("<H", data, 16, 2)
+    struct.pack_into("<Q", data, 40, 64)
+    struct.pack_into("<3H", data, 58, 64, count, 0)
+    at, size = 64 + 64 * count, 16 << 20
+    row = struct.pack("<IIQQQQIIQQ", 0, 2, 0, 0, at, size, 1, 0, 0, 24)
+    path = tmp_path / "vmlinux-tables"
+    path.write_bytes(bytes(data) + row * count)
+    os.truncate(path, at + size)
+    script = (
+        "import sys; from vmcoretool.symbols.file import open_namelist\n"
+        "from vmcoretool.errors import NamelistError\n"
+        "with open_namelist(sys.argv[1]) as file:\n"
+        "    try: file.symbols()\n"
+        "    except NamelistError as error: print(error.what)"
+    )
+    done = limited("-c", script, str(path))
+    assert (done.status, done.stdout) == (0, b"the symbol tables are absurdly large\n")
+
+
+def test_packed_candidate_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+    block = zeros_block(1 << 17)
+    frame = b"\x28\xb5\x2f\xfd\x00\x58" + raw_block(b"\x7fELF" + bytes(60)) + block * (1 << 16)
+    path = tmp_path / "vmlinux.zst"
+    path.write_bytes(frame + raw_block(b"", last=True))
+    done = limited("-c", LOOK, str(path))
+    assert done.stdout == b"zstd: more than 80 MiB inside\n", done.stderr
+
+
+def test_packed_candidate_ends_with_the_search(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux.zst"
+    path.write_bytes(zstandard.compress(b"\x7fELF" + os.urandom(4 << 20)))
+    budget = Budget(watch=lambda *_: False)
+    assert "ended" in look_at(str(path), "--search", budget).error
+
+
+def test_debugging_data_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    data = bytearray(symbol_file(code_at=XEN, symbols=SYMBOLS, dwarf=4))
+    table = struct.unpack_from("<Q", data, 40)[0]
+    count = struct.unpack_from("<H", data, 60)[0]
+    sizes = [struct.unpack_from("<Q", data, table + 64 * at + 32)[0] for at in range(count)]
+    debug = sizes.index(64, 2)  # .debug_info, behind .text
+    start = (len(data) + 4095) & -4096
+    struct.pack_into("<QQ", data, table + 64 * debug + 24, start, 1 << 30)
+    path = tmp_path / "xen-syms"
+    path.write_bytes(data)
+    os.truncate(path, start + (1 << 30))
+    done = limited("-c", MEMBERS, str(path))
+    assert (done.status, done.stdout) == (0, b"None\n"), done.stderr
+
+
+def test_debuginfod_gives_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEBUGINFOD_URLS", raising=False)
+    (row,) = debuginfod.fetch("ab" * 20, Budget())
+    assert row == Candidate(
+        path=f"build-id {'ab' * 20}",
+        origin="debuginfod",
+        error="DEBUGINFOD_URLS names no server",
+    )
+
+
+# --- tables
+
+
+def test_table_of_a_symbol_file(tmp_path: Path) -> None:
+    path = tmp_path / "xen-syms"
+    path.write_bytes(symbol_file(code_at=XEN, symbols=SYMBOLS))
+    with open_namelist(str(path)) as namelist:
+        table = namelist.table()
+    assert dict(table.by_name) == SYMBOLS
+    assert table.basis == f"the symbol table of {path}"
+    assert table.address("kexec_crash") == XEN + 0x9000
+    assert str(table.place(XEN + 0x9042)) == "kexec_crash+0x42"
+    assert str(table.place(XEN)) == "_start"
+    assert table.place(XEN - 1) is None
+    with pytest.raises(MissingSymbolError, match="no symbol nothing in the symbol table"):
+        table.address("nothing")
+
+
+def test_first_of_equal_names_and_addresses_wins() -> None:
+    def rows() -> Iterator[tuple[str, Vaddr]]:
+        yield "b", Vaddr(16)
+        yield "a", Vaddr(8)
+        yield "b", Vaddr(24)
+        yield "alias", Vaddr(8)
+
+    table = make_symbols(rows(), basis="a test")
+    assert table.address("b") == 16
+    assert [str(table.place(at)) for at in (8, 15, 16, 25)] == ["a", "a+0x7", "b", "b+0x1"]
+
+
+def test_more_symbols_than_a_kernel_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vmcoretool.symbols import elf
+
+    monkeypatch.setattr(elf, "MAX_SYMBOLS", 3)
+    path = tmp_path / "xen-syms"
+    path.write_bytes(symbol_file(code_at=XEN, symbols=SYMBOLS))
+    with open_namelist(str(path)) as namelist, pytest.raises(NamelistError, match="more than 3"):
+        namelist.table()
