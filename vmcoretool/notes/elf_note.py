@@ -32,6 +32,9 @@ NT_XEN_KDUMP_CR3: Final = 0x10000001
 MAX_NOTES: Final = 65_536
 _OWNER_LIMIT: Final = 64
 _ZERO_BLOCK: Final = 4096
+_HEADER_SIZE: Final = 12
+_MOST_DAMAGED: Final = 32
+"""Damaged notes that are each a finding; the others are counted."""
 
 # Owner and type of the notes a host vmcore is made of; xen.git xen/include/public/elfnote.h and
 # xen/common/kexec.c, QEMU target/i386/arch_dump.c, makedumpfile elf_info.c.
@@ -167,14 +170,20 @@ def walk_notes(
     words = struct.Struct("<III" if byte_order == "little" else ">III")
     notes: list[Note] = []
     findings: list[Finding] = []
+    damaged = 0
     for note, trouble in _walk(blob, offset, words):
         if note is not None:
             notes.append(note)
         if trouble:
-            findings.append(finding("note-damaged", trouble))
+            damaged += 1
+            if damaged <= _MOST_DAMAGED:
+                findings.append(finding("note-damaged", trouble))
         if len(notes) >= MAX_NOTES:
             findings.append(finding("note-damaged", f"more than {MAX_NOTES} notes: rest ignored"))
             break
+    if damaged > _MOST_DAMAGED:
+        more = f"{damaged - _MOST_DAMAGED} more like these"
+        findings.append(finding("note-damaged", more))
     return tuple(notes), tuple(findings)
 
 
@@ -207,7 +216,7 @@ def _walk(
             f"note at file offset {offset + at:#x}: {trouble}" if trouble else "",
         )
         at = _skip_zeros(blob, _pad4(end))
-        if following is not None and not any(blob[_pad4(end) : following]):
+        if following is not None and _only_zeros(blob, _pad4(end), following):
             at = following  # a few zeros, too few to be a header's room
 
 
@@ -230,6 +239,11 @@ def _settle_end(
             got = following - header.desc_start
             return following, f"n_descsz {said} ends where no note starts: {got} bytes taken"
     return end, ""
+
+
+def _only_zeros(blob: bytes, start: int, end: int) -> bool:
+    # more zeros than a header has are a CPU's room, which _skip_zeros goes over
+    return end - start <= _HEADER_SIZE and not any(blob[start:end])
 
 
 def _skip_zeros(blob: bytes, at: int) -> int:
