@@ -47,7 +47,8 @@ def findings() -> str:
 
 def formats() -> str:
     rows = [
-        (f"`{row.name}`", row.title, row.reference, row.limits or "-") for row in built_in_formats()
+        (f"`{row.name}`", row.title, ", ".join(row.references), "; ".join(row.limitations) or "-")
+        for row in built_in_formats()
     ]
     read = table(("name", "what it is", "defined in", "limits"), rows)
     layers = table(("layer", "how"), [(row.name, row.title) for row in LAYERS])

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import variants
+from tests.builders.memory import Pages
 from tests.support import ROOT, XEN_SAMPLES, BytesSource, open_bytes, truth
 from vmcoretool import LogError, Maddr, MemoryFault, open_vmcore
 from vmcoretool.addresses import Vaddr
@@ -42,7 +43,7 @@ from vmcoretool.xen.p2m import kinds_of, to_mfn
 from vmcoretool.xen.panic import read_crash_text
 
 if TYPE_CHECKING:
-    from vmcoretool.addresses import Extent
+    from vmcoretool.addresses import Mfn
     from vmcoretool.host.host import Host
 
 SAMPLES = ROOT / "samples"
@@ -254,52 +255,7 @@ def test_whole_dump(path: Path) -> None:
 NO_IMAGE = Image(LAYOUTS[0], Maddr(0), Maddr(0), (), 0, 0, (), ())
 
 
-class NoPages:
-    """Memory without a byte."""
-
-    present_pages = excluded_pages = 0
-
-    def extents(self) -> tuple[Extent, ...]:
-        return ()
-
-    stored = extents
-
-    def is_present(self, maddr: int) -> bool:
-        return maddr < 0
-
-    is_excluded = is_present
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        del maddr, size
-        return b""
-
-
-NOTHING = PhysicalMemory(NoPages())
-
-
-class Pages(NoPages):
-    """Memory of a few pages."""
-
-    def __init__(self, pages: dict[int, bytes]) -> None:
-        self.pages = pages
-
-    def stored(self) -> Any:
-        return [_extent(frame) for frame in sorted(self.pages)]
-
-    extents = stored
-
-    def is_present(self, maddr: int) -> bool:
-        return maddr // PAGE in self.pages
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        page = self.pages.get(maddr // PAGE, b"")
-        return page[maddr % PAGE : maddr % PAGE + size]
-
-
-def _extent(frame: int) -> Any:
-    from vmcoretool import Extent
-
-    return Extent(Maddr(frame * PAGE), Maddr(frame * PAGE + PAGE))
+NOTHING = PhysicalMemory(Pages({}))
 
 
 LINES = st.lists(st.text("abcdefgh :=0123", min_size=0, max_size=60), min_size=1, max_size=900)
@@ -322,13 +278,6 @@ def test_console_is_oldest_complete_line_first(words: list[str]) -> None:
         assert len(text) - size <= sum(len(line) + 1 for line in lines[: len(lines) - len(kept)])
 
 
-class Filtered(Pages):
-    """Memory whose absent pages were left out, for they held zeros."""
-
-    def is_excluded(self, maddr: int) -> bool:
-        return maddr < 0x100_0000
-
-
 @pytest.mark.parametrize("by", [-8, 8, -4])
 def test_ring_by_its_pointer_and_the_size_beside(by: int) -> None:
     data = bytearray(PAGE)
@@ -338,7 +287,7 @@ def test_ring_by_its_pointer_and_the_size_beside(by: int) -> None:
     pages = {0x100: bytes(data), 0x200: text.ljust(PAGE, b"\0")}
     run = Run(Vaddr(0xFFFF_82D0_4020_0000), Maddr(0x10_0000), PAGE)
     image = NO_IMAGE._replace(runs=(run,))
-    ring = find_ring(PhysicalMemory(Filtered(pages)), image, run.vaddr)
+    ring = find_ring(PhysicalMemory(Pages(pages, range(0x1000))), image, run.vaddr)
     assert ring is not None
     assert ring.pointer == run.vaddr + 0x800
     assert ring.data == text.ljust(0x4000, b"\0")
@@ -430,15 +379,10 @@ def damaged(change: dict[int, bytes]) -> Host:
     """The two-domu sample with other bytes at machine addresses."""
     data = bytearray((SAMPLES / "xen-4.17-two-domus/vmcore").read_bytes())
     with read_vmcore(BytesSource(bytes(data))) as vmcore:
-        pages: Any = vmcore.memory.pages
         for maddr, value in change.items():
-            at = next(
-                offset + maddr - start
-                for start, end, offset in zip(
-                    pages._starts, pages._ends, pages._offsets, strict=True
-                )
-                if start <= maddr < end
-            )
+            place = vmcore.memory.where_is(maddr)
+            assert place is not None
+            at = place.offset
             data[at : at + len(value)] = value
     _, host = find_host(read_vmcore(BytesSource(bytes(data))))
     return host
@@ -907,10 +851,8 @@ def test_banner_that_a_piece_cuts_is_whole() -> None:
     pages[0x103] = bytes(table)
 
     class Runs(Pages):
-        def read_at(self, maddr: int, size: int) -> bytes:
-            return b"".join(
-                self.pages.get(frame, b"") for frame in range(maddr // PAGE, (maddr + size) // PAGE)
-            ) or super().read_at(maddr, size)
+        def run(self, mfn: Mfn, count: int) -> bytes:
+            return b"".join(self.pages.get(frame, b"") for frame in range(mfn, mfn + count))
 
     found = find_kernel(PhysicalMemory(Runs(pages)), Maddr(root))
     assert found is not None

@@ -13,8 +13,10 @@ import pytest
 
 from tests.support import ROOT
 from vmcoretool.formats.api import EM_X86_64
-from vmcoretool.formats.elf_core import MAX_PHDRS, PN_XNUM
-from vmcoretool.formats.xen_dump_core import _MAX_UNSORTED, XC_CORE_MAGIC
+from vmcoretool.formats.elf_core import MAX_PHDRS
+from vmcoretool.formats.elf_headers import PN_XNUM
+from vmcoretool.formats.guest_pages import MAX_UNSORTED
+from vmcoretool.formats.xen_dump_core import XC_CORE_MAGIC
 from vmcoretool.sources.flattened import HEADER_SIZE, MAX_OVERLAPPING, MAX_RUNS, SIGNATURE
 
 if TYPE_CHECKING:
@@ -75,8 +77,8 @@ def run_limited(path: Path, data: bytes) -> subprocess.CompletedProcess[bytes]:
         pytest.param(lambda: records(MAX_RUNS + 1, 4, (1, 2, 3)), 3, id="too-many-records"),
         pytest.param(lambda: records(MAX_OVERLAPPING, 2, (3,)), 3, id="overlapping-records"),
         pytest.param(lambda: records(MAX_OVERLAPPING + 1, 2, (3,)), 3, id="too-much-overlap"),
-        pytest.param(lambda: frames_in_no_order(_MAX_UNSORTED), 6, id="frames"),
-        pytest.param(lambda: frames_in_no_order(_MAX_UNSORTED + 1), 4, id="too-many-frames"),
+        pytest.param(lambda: frames_in_no_order(MAX_UNSORTED), 6, id="frames"),
+        pytest.param(lambda: frames_in_no_order(MAX_UNSORTED + 1), 4, id="too-many-frames"),
     ],
 )
 def test_the_worst_of_a_kind_needs_no_256_mib(

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.builders import notes as build
 from tests.builders.elf_core import ElfCore, Load
+from tests.builders.memory import pages_at
 from tests.support import inspect_bytes, open_bytes
 from vmcoretool import (
     CrashCommand,
-    Extent,
     Maddr,
     MemoryFault,
     TranslationFault,
@@ -35,7 +35,6 @@ from vmcoretool.printable import printable
 from vmcoretool.render.text import inspection_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from random import Random
 
 SMALL = st.integers(0, 300)
@@ -129,30 +128,6 @@ class TestMemory:
             assert got == bytes(model[at] for at in wanted)
 
 
-class _Pages:
-    # machine memory of whole pages, from a dictionary
-    def __init__(self, pages: dict[int, bytes]) -> None:
-        self.pages = pages
-        self.present_pages = len(pages)
-        self.excluded_pages = 0
-
-    def extents(self) -> Iterator[Extent]:
-        return iter(ExtentMap((start, start + 4096) for start in self.pages))
-
-    stored = extents
-
-    def is_present(self, maddr: int) -> bool:
-        return maddr & -4096 in self.pages
-
-    def is_excluded(self, maddr: int) -> bool:
-        del maddr
-        return False
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        page = self.pages.get(maddr & -4096, b"")
-        return page[maddr & 4095 : (maddr & 4095) + size]
-
-
 VADDRS = st.integers(0, (1 << 47) - 1)
 LEVELS = st.sampled_from([(1, 1 << 12), (2, 1 << 21), (3, 1 << 30)])
 
@@ -182,7 +157,7 @@ class TestPaging:
     ) -> None:
         level, size = leaf
         target = frame * size & (1 << 51) - 1 & -size
-        memory = PhysicalMemory(_Pages(tables(vaddr, level, target, flags)))
+        memory = PhysicalMemory(pages_at(tables(vaddr, level, target, flags)))
         done = walk(memory, Maddr(0x1000 | 0xABC & 0xFFF), Vaddr(vaddr))
         assert done.maddr == target + vaddr % size
         assert done.page_size == size
@@ -194,7 +169,7 @@ class TestPaging:
         table = 0x1000 * (5 - level)
         slot = vaddr >> (12 + 9 * (level - 1)) & 511
         struct.pack_into("<Q", pages[table], slot * 8, 0xF000)  # not present
-        memory = PhysicalMemory(_Pages({k: bytes(v) for k, v in pages.items()}))
+        memory = PhysicalMemory(pages_at({k: bytes(v) for k, v in pages.items()}))
         try:
             walk(memory, Maddr(0x1000), Vaddr(vaddr))
         except TranslationFault as fault:
@@ -209,7 +184,7 @@ class TestPaging:
         table = bytearray(4096)
         for slot, frame in mapped.items():
             struct.pack_into("<Q", table, slot * 8, frame << 12 | 1)
-        memory = PhysicalMemory(_Pages({0x1000: bytes(table)}))
+        memory = PhysicalMemory(pages_at({0x1000: bytes(table)}))
         found = leaves(memory, Maddr(0x1000), 1, Vaddr(0)).runs
         pages = {run.vaddr + at: run.maddr + at for run in found for at in range(0, run.size, 4096)}
         assert pages == {slot << 12: frame << 12 for slot, frame in mapped.items()}

@@ -83,7 +83,7 @@ class Situation(NamedTuple):
     @property
     def dumps(self) -> tuple[str, ...]:
         """The dump's files as arguments."""
-        placeholder = self.vmcore.paths[0] == "-" or self.vmcore.container.format == "readelf-text"
+        placeholder = self.vmcore.paths[0] == "-" or not self.vmcore.container.row.has_memory
         return ("VMCORE",) if placeholder else tuple(map(file_argument, self.vmcore.paths))
 
     def has_member(self, unit: str, name: str, member: str) -> bool | None:

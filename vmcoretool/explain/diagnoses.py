@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmcoretool.debuggers import crash_releases
 from vmcoretool.debuggers.crash_releases import dotted
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from vmcoretool.debuggers.crash import CrashCommand
     from vmcoretool.debuggers.crash_releases import Requirement
     from vmcoretool.inspection.inspect import Inspection
-
-_READ_BY_CRASH: Final = ("elf", "kdump", "xen-core")
 
 
 class Diagnosis(NamedTuple):
@@ -179,7 +177,7 @@ def p2m_missing(inspection: Inspection) -> Diagnosis:
 def flattened(inspection: Inspection) -> Diagnosis:
     """Whether it is a flattened ELF file."""
     layers = inspection.vmcore.layers
-    flat = "flattened" in layers and inspection.vmcore.container.format == "elf"
+    flat = "flattened" in layers and inspection.vmcore.container.elf_bits is not None
     return Diagnosis(flat, "it is" if flat else "it is no flattened ELF file")
 
 
@@ -230,8 +228,8 @@ def packed_namelist(inspection: Inspection) -> Diagnosis:
 
 def readable(inspection: Inspection) -> Diagnosis:
     """Whether crash knows the format at all."""
-    container = inspection.vmcore.container.format
-    return _no(f"it is {container}") if container in _READ_BY_CRASH else _yes(f"it is {container}")
+    row = inspection.vmcore.container.row
+    return _no(f"it is {row.name}") if row.readable_by_crash else _yes(f"it is {row.name}")
 
 
 def always(inspection: Inspection) -> Diagnosis:

@@ -63,7 +63,7 @@ def find_kind(case: Case, verdict: Verdict) -> Kind:
     # A Xen note or a cr3 that leads to an image decides; an image that only a scan found does not
     # when the headers say Linux or the saved cr3s lead elsewhere: it may be a guest's.
     vmcore = case.vmcore
-    if vmcore.container.format == "xen-core":
+    if not vmcore.container.row.is_host:
         return "xen-domain"
     if case.xen_notes or case.survey.sightings:
         return "xen-host"

@@ -59,10 +59,17 @@ class FileSource:
         """Up to ``size`` bytes from ``offset``; fewer only where the file ends.
 
         Raises:
-            OSError: the operating system could not read.
+            OSError: the operating system could not read; it names file and offset.
         """
         if offset >= self.size:
             return b""
+        try:
+            return self._read(size, offset)
+        except OSError as error:
+            what = f"{os.strerror(error.errno or 0)} (file offset {offset:#x})"
+            raise OSError(error.errno, what, self.path) from error
+
+    def _read(self, size: int, offset: int) -> bytes:
         data = os.pread(self._fd, size, offset)
         while 0 < len(data) < size:  # a signal or a network file system may cut a read short
             more = os.pread(self._fd, size - len(data), offset + len(data))
