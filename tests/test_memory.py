@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders import notes as build
 from tests.builders.elf_core import ElfCore, Load
+from tests.builders.kdump import Kdump
 from tests.builders.memory import Pages
 from tests.builders.xen_host import XenHost
 from tests.support import ROOT, BytesSource, open_bytes
@@ -180,3 +181,24 @@ def test_reader_of_two_methods_has_all_answers() -> None:
     assert memory.where_is(0x1000) is None
     assert memory.read(Maddr(0x1FFE), 4) == b"xxyy"
     assert memory.read_some(0x1000, 1 << 20) == b"x" * PAGE + b"y" * PAGE
+
+
+@pytest.mark.parametrize(
+    ("machine", "bits", "architecture"),
+    [
+        (b"armv7l", 32, "arm"),
+        (b"armv5tel", 32, "arm"),
+        (b"sparc64", 64, "sparc64"),
+        (b"m68k", 32, "m68k"),
+        (b"i686", 32, "i386"),
+        (b"", 32, "i386"),
+        (b"", 64, "x86_64"),
+        (b"\xff\x1b[31m", 64, "x86_64"),
+    ],
+)
+def test_machine_of_a_kdump_header_is_given_as_it_is(
+    machine: bytes, bits: int, architecture: str
+) -> None:
+    data = Kdump({1: bytes(PAGE)}, machine=machine, bits=bits).build()
+    with open_bytes(data) as vmcore:
+        assert vmcore.architecture == architecture
