@@ -125,6 +125,13 @@ def lines_of_notes(path: Path) -> None:
     path.write_bytes((head + line * (32 * MIB // len(line)))[: 32 * MIB])
 
 
+def lines_of_no_type(path: Path) -> None:
+    line = b"  a 0 b\n"
+    head = b"\nDisplaying notes found at file offset 0x0 with length 0x0:\n"
+    first = b"  CORE                 0x00000150\tNT_PRSTATUS (prstatus structure)\n"
+    path.write_bytes((head + first + line * (32 * MIB // len(line)))[: 32 * MIB])
+
+
 def segments_of_one_range(path: Path) -> None:
     """4,000 PT_LOADs that all show the same 16 MiB."""
     count, size = 4000, 16 * MIB
@@ -178,6 +185,7 @@ CASES = (
     Case("guest-index-agreed", index_with_as_many_pages, INSPECT, 4, "an index of 1407"),
     Case("guest-index-sparse", sparse_index, INSPECT, 4, "268435456 frames in no order"),
     Case("readelf-lines", lines_of_notes, INSPECT, 6, "more than 65536 notes"),
+    Case("readelf-lines-of-no-type", lines_of_no_type, INSPECT, 6, "lines of notes: rest ignored"),
     Case("readelf-lines-notes", lines_of_notes, ("notes",), 0, ""),
     Case("loads-alias", segments_of_one_range, INSPECT, 6, "16384000 pages"),
     Case("damaged-notes", damaged_notes, INSPECT, 1, "more like these"),

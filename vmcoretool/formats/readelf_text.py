@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
 
 MAX_SIZE: Final = 32 * MIB
+_MAX_LINES: Final = 4 * MAX_NOTES  # of which some may name no type
 _MARKS: Final = (b"Displaying notes found", b"Note segment of ")
 # owner, size in hexadecimal (binutils) or decimal (elfutils), what the tool calls the type; spaces
 # are tried only behind an owner's last letter, so that millions of them cost only their length
@@ -63,7 +64,9 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         raise FormatError(
             f"{source.size // MIB} MiB are too much for the text of ELF notes", path=source.path
         )
-    notes = tuple(islice(_notes(source.pread(source.size, 0)), MAX_NOTES + 1))
+    observed = Observed()
+    text = source.pread(source.size, 0)
+    notes = tuple(islice(_notes(text, observed), MAX_NOTES + 1))
     if not notes:
         raise TruncatedError(
             "the text ends before its first note",
@@ -71,8 +74,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
             where=FileOffset(0),
             cure="make it again: readelf -Wn VMCORE > FILE",
         )
-    machines = (_SIZES.get(text.size) for text in notes if text.note.owner == "CORE")
-    observed = Observed()
+    machines = (_SIZES.get(row.size) for row in notes if row.note.owner == "CORE")
     observed.odd(
         "notes-only", "this is text about a dump's notes, not the dump: nothing in it can be proved"
     )
@@ -85,7 +87,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         note_blobs=(),
         complete=False,
         findings=observed.findings,
-        notes=tuple(text.note for text in notes[:MAX_NOTES]),
+        notes=tuple(row.note for row in notes[:MAX_NOTES]),
     )
 
 
@@ -93,14 +95,17 @@ def _number(text: bytes) -> int:
     return int(text, 16 if text.startswith(b"0x") else 10)
 
 
-def _notes(text: bytes) -> Iterator[_Text]:
+def _notes(text: bytes, observed: Observed) -> Iterator[_Text]:
     line = _LINE.search(text)
-    while line:
+    for _ in range(_MAX_LINES):
+        if not line:
+            return
         following = _LINE.search(text, line.end())
         note = _note(text, line, following.start() if following else len(text))
         if note:
             yield note
         line = following
+    observed.odd("note-damaged", f"more than {_MAX_LINES} lines of notes: rest ignored")
 
 
 def _note(text: bytes, line: re.Match[bytes], end: int) -> _Text | None:
