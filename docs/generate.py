@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vmcoretool import plugins
 from vmcoretool.debuggers.crash_releases import NEWEST_KNOWN, NO_PANIC_TASK, REQUIREMENTS, dotted
 from vmcoretool.evidence.gather import SOURCES
 from vmcoretool.explain.causes import causes_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parent
+EXAMPLE = DOCS.parent / "tests/data/backwards.py"
 # Which layouts were proved on dumps of real, really crashed hypervisors; the others on built ones.
 PROVED_ON = {
     "4.14": "real 4.14, 4.17",
@@ -47,7 +49,8 @@ def findings() -> str:
 
 def formats() -> str:
     rows = [
-        (f"`{row.name}`", row.title, row.reference, row.limits or "-") for row in built_in_formats()
+        (f"`{row.name}`", row.title, ", ".join(row.references), "; ".join(row.limitations) or "-")
+        for row in built_in_formats()
     ]
     read = table(("name", "what it is", "defined in", "limits"), rows)
     layers = table(("layer", "how"), [(row.name, row.title) for row in LAYERS])
@@ -59,8 +62,20 @@ def formats() -> str:
     return (
         f"# Formats\n\n{_MADE}\n{read}\n## Layers taken off first\n\n{layers}\n"
         f"## Recognised, not read\n\n{named}\n"
-        "Other packages can register a format under the entry point group `vmcoretool.formats`;\n"
-        "these are looked up only when no format above claims the file.\n"
+        "## A format of another package\n\n"
+        "A package registers a `Format` under the entry point group `vmcoretool.formats`; it is\n"
+        "asked when no format above claims the file. All names it needs are in\n"
+        "`vmcoretool.plugins`: " + ", ".join(f"`{name}`" for name in plugins.__all__) + ".\n\n"
+        "A reader of memory implements `page(mfn)`, which gives the 4096 bytes of a page or\n"
+        "says why there are none, and `extents()`. The rest of `PageReader` follows from these\n"
+        "two, and is implemented where the format knows better: `is_present` and `is_excluded`\n"
+        "without reading, `run` for many pages at once, `where_is` for the place in the file.\n"
+        "It is asked by one thread at a time. This is all of a format:\n\n"
+        f"```python\n{EXAMPLE.read_text()}```\n\n"
+        "```toml\n"
+        '[project.entry-points."vmcoretool.formats"]\n'
+        'backwards = "backwards:FORMAT"\n'
+        "```\n"
     )
 
 

@@ -25,7 +25,8 @@ from vmcoretool.evidence.facts import Facts
 from vmcoretool.evidence.known import Place
 from vmcoretool.inspection.inspect import locate
 from vmcoretool.linux.kernel import _blocks, _runs
-from vmcoretool.memory.physical import PageReader, PhysicalMemory
+from vmcoretool.memory.pages import Missing, PageReader, PartialPage
+from vmcoretool.memory.physical import PhysicalMemory
 from vmcoretool.memory.x86_64 import walk
 from vmcoretool.render.notes import note_objects
 from vmcoretool.xen.search import image_windows
@@ -33,6 +34,7 @@ from vmcoretool.xen.search import image_windows
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from vmcoretool.addresses import Mfn
     from vmcoretool.xen.image.image import Image
 
 PAGE = 4096
@@ -41,14 +43,20 @@ _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 
 
-class _Recorder:
+class _Recorder(PageReader):
     """A PageReader that remembers which pages were read one by one; searches read larger blocks."""
 
     def __init__(self, pages: PageReader) -> None:
         self.pages = pages
         self.touched: set[int] = set()
-        self.present_pages = pages.present_pages
-        self.excluded_pages = pages.excluded_pages
+
+    @property
+    def present_pages(self) -> int:
+        return self.pages.present_pages
+
+    @property
+    def excluded_pages(self) -> int:
+        return self.pages.excluded_pages
 
     def extents(self) -> Iterable[Extent]:
         return self.pages.extents()
@@ -62,11 +70,14 @@ class _Recorder:
     def stored(self) -> Iterable[Extent]:
         return self.pages.stored()
 
-    def read_at(self, maddr: int, size: int) -> bytes:
-        data = self.pages.read_at(maddr, size)
-        if data and size <= PAGE:
-            self.touched.update(range(maddr & -PAGE, maddr + len(data), PAGE))
-        return data
+    def run(self, mfn: Mfn, count: int) -> bytes:
+        return self.pages.run(mfn, count)
+
+    def page(self, mfn: Mfn) -> bytes | PartialPage | Missing:
+        page = self.pages.page(mfn)
+        if not isinstance(page, Missing):
+            self.touched.add(mfn * PAGE)
+        return page
 
 
 def needed_pages(vmcore: Vmcore) -> set[int]:

@@ -148,8 +148,8 @@ def test_strings_and_runs() -> None:
     few = Budget()
     assert len(list(space.runs(0, 1 << 47, few.work("runs", steps=3)))) == 3
     assert few.cut_off == ("runs",)
-    memory = machine(b"x" * 4000 + b"ab\0c".ljust(5000, b"d"), 0)
-    pages = dict(memory.pages.pages)  # type: ignore[attr-defined]
+    data = b"x" * 4000 + b"ab\0c".ljust(5000, b"d")
+    pages = {at: data[at * PAGE_SIZE : (at + 1) * PAGE_SIZE] for at in range(3)}
     pages |= {8: struct.pack("<Q", 0x9001), 9: struct.pack("<Q", 0x81)}
     text = VirtualMemory(PhysicalMemory(Machine(pages)), Maddr(0x8000), x86_64)
     assert text.c_string(4000, 100) == b"ab"

@@ -330,14 +330,16 @@ def test_damaged_zlib_page_is_unreadable_and_only_that(frame: int, byte: int) ->
     # read all the same is right (some bits of a stream do not change what comes out)
     data = bytearray(DATA["kdump-zlib"])
     vmcore = read_vmcore(BytesSource(bytes(data)))
-    pages = vmcore.memory.pages
-    frames = [at // PAGE for e in pages.stored() for at in range(e.start, e.end, PAGE)]
-    part = pages._parts[0]  # type: ignore[attr-defined]
-    index = pages.dumped.rank(frames[frame])  # type: ignore[attr-defined]
-    offset, size, flags, _ = pages._descriptor(part, frames[frame], index)  # type: ignore[attr-defined]
-    if not flags:
+    frames = [
+        at // PAGE
+        for extent in vmcore.memory.pages.stored()
+        for at in range(extent.start, extent.end, PAGE)
+    ]
+    place = vmcore.memory.where_is(frames[frame] * PAGE)
+    assert place is not None
+    if place.size == PAGE:  # not packed
         return
-    data[offset + byte % size] ^= 0x55
+    data[place.offset + byte % place.size] ^= 0x55
     good, bad = survey(bytes(data))
     assert (good, bad) in ((65, 1), (66, 0))
     damaged = read_vmcore(BytesSource(bytes(data)))
@@ -353,17 +355,16 @@ def test_damaged_pages_that_were_needed_are_counted() -> None:
     host = XenHost()
     pages = {maddr // PAGE: bytes(page) for maddr, page in host.pages.items()}
     data = bytearray(Kdump(pages, notes=host.note_blob()).build())
-    root = host.root // PAGE
     with read_vmcore(BytesSource(bytes(data))) as vmcore:
-        reader = vmcore.memory.pages
-        part = reader._part(root)  # type: ignore[attr-defined]
-        index = reader.dumped.rank(root)  # type: ignore[attr-defined]
-        offset = reader._descriptor(part, root, index)[0]  # type: ignore[attr-defined]
-    data[offset + 3] ^= 0x55
+        place = vmcore.memory.where_is(host.root)
+    assert place is not None
+    data[place.offset + 3] ^= 0x55
     inspection = inspect_bytes(bytes(data))
     told = [found for found in inspection.findings if found.code == "page-unreadable"]
     assert [found.level for found in told] == ["error"]
-    assert told[0].message == f"1 of the pages asked for: {host.root:#x}"
+    where = f"{host.root:#x}; the page at {host.root:#x} has damaged data: zlib:"
+    assert told[0].message.startswith(f"1 of the pages asked for: {where}")
+    assert told[0].message.endswith(f"(vmcore, file offset {place.offset:#x})")
     assert exit_code(inspection) == 1
 
 
@@ -372,7 +373,7 @@ class TestBitmap:
 
     @given(st.binary(max_size=700), st.integers(0, 5700))
     def test_membership_rank_and_runs(self, bits: bytes, frames: int) -> None:
-        bitmap = PageBitmap(bits, frames)
+        bitmap = PageBitmap(BytesSource(bits), 0, len(bits), frames)
         limit = min(frames, 8 * len(bits))
         model = [n for n in range(limit) if bits[n >> 3] >> (n & 7) & 1]
         assert [n for n in range(limit + 9) if n in bitmap] == model
@@ -455,17 +456,19 @@ def test_blocks_of_the_real_xz(options: list[str]) -> None:
 _THREADS = """
 import random, sys, threading
 import vmcoretool
+from vmcoretool.memory import physical
 
+physical.CACHE_PAGES = 1  # each thread is to ask the container
 dump = vmcoretool.open_vmcore(sys.argv[1])
 pages = [at for some in dump.memory.pages.stored() for at in range(some.start, some.end, 4096)]
-want = {at: dump.memory.pages.read_at(at, 4096) for at in pages}
+want = {at: dump.memory.read(at, 4096) for at in pages}
 wrong = []
 
 def work(seed):
     choose = random.Random(seed)
     for at in choose.choices(pages, k=4000):
         try:
-            if dump.memory.pages.read_at(at, 4096) != want[at]:
+            if dump.memory.read(at, 4096) != want[at]:
                 wrong.append(at)
         except vmcoretool.VmcoreError as error:
             wrong.append(error)

@@ -40,7 +40,9 @@ def test_names_are_unique() -> None:
 def test_every_code_used_is_in_the_table() -> None:
     used: set[str] = set()
     for path in (ROOT / "vmcoretool").rglob("*.py"):
-        used |= set(re.findall(r'finding\(\s*"([a-z0-9-]+)"', path.read_text()))
+        text = path.read_text()
+        used |= set(re.findall(r'(?:finding|observed\.odd)\(\s*"([a-z0-9-]+)"', text))
+        used |= set(re.findall(r'\bcode(?:: str )?= ?"([a-z0-9-]+)"', text))
     assert used == {code.code for code in CODES}
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.machine import Machine, with_keys, with_memory
 from tests.support import ROOT
-from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
+from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Mfn, Vaddr
 from vmcoretool.budget import Budget
 from vmcoretool.linux import printk
 from vmcoretool.linux.printk import log_lines
@@ -168,8 +168,7 @@ def test_headers_that_show_the_same_bytes_a_thousand_times(tmp_path: Path) -> No
     path = tmp_path / "vmcore"
     path.write_bytes(data + table)
     done = limited("inspect", "--json", path)
-    assert done.code == 6
-    assert "work-limited" in codes(done)
+    assert done.code == 6  # the bytes that all headers show are searched once
     assert json.loads(done.out)["dump"]["pages"]["present"] == count * size // PAGE_SIZE
 
 
@@ -181,14 +180,14 @@ class Endless(Machine):
         self.block = block
         self.image_at = image_at
 
-    def is_present(self, maddr: int) -> bool:
-        return maddr >= 0
+    def page(self, mfn: Mfn) -> bytes:
+        return self.run(mfn, 1)
 
-    def read_at(self, maddr: int, size: int) -> bytes:
-        at = maddr - self.image_at
+    def run(self, mfn: Mfn, count: int) -> bytes:
+        at = mfn * PAGE_SIZE - self.image_at
         if 0 <= at < len(self.block):
-            return self.block[at : at + size]
-        size = min(size, MIB)
+            return self.block[at : at + count * PAGE_SIZE]
+        size = min(count * PAGE_SIZE, MIB)
         self.asked += size
         return bytes(size)
 

@@ -382,15 +382,10 @@ def damaged(change: dict[int, bytes]) -> Host:
     """The two-domu sample with other bytes at machine addresses."""
     data = bytearray((SAMPLES / "xen-4.17-two-domus/vmcore").read_bytes())
     with read_vmcore(BytesSource(bytes(data))) as vmcore:
-        pages: Any = vmcore.memory.pages
         for maddr, value in change.items():
-            at = next(
-                offset + maddr - start
-                for start, end, offset in zip(
-                    pages._starts, pages._ends, pages._offsets, strict=True
-                )
-                if start <= maddr < end
-            )
+            place = vmcore.memory.where_is(maddr)
+            assert place is not None
+            at = place.offset
             data[at : at + len(value)] = value
     return locate(read_vmcore(BytesSource(bytes(data)))).host()
 

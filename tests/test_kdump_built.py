@@ -28,7 +28,7 @@ from vmcoretool.vmcore import read_vmcore
 if TYPE_CHECKING:
     from random import Random
 
-    from vmcoretool.memory.physical import PageReader
+    from vmcoretool.memory.physical import PhysicalMemory
 
 RANDOM = random.Random(7)
 PAGES = {
@@ -375,28 +375,28 @@ class TestRuns:
             at = places[offset] if 0 < offset < 16 else offset & (1 << 64) - 1
             struct.pack_into("<QII", data, table + 24 * frame, at, size, flags)
 
-        def read(reader: PageReader, frame: int, count: int) -> bytes | str:
+        def read(memory: PhysicalMemory, frame: int) -> bytes | str:
             try:
-                return reader.read_at(frame * BLOCK, count * BLOCK)
+                return memory.read(Maddr(frame * BLOCK), BLOCK)
             except MemoryFault as error:
                 return error.reason
 
-        def fresh() -> PageReader:
-            return open_bytes(bytes(data)).memory.pages
+        def fresh() -> PhysicalMemory:
+            return open_bytes(bytes(data)).memory
 
-        alone = [read(fresh(), frame, 1) for frame in range(16)]
+        alone = [read(fresh(), frame) for frame in range(16)]
         used = fresh()
         order = list(range(16))
         random.shuffle(order)
-        assert {frame: read(used, frame, 1) for frame in order} == dict(enumerate(alone))
+        assert {frame: read(used, frame) for frame in order} == dict(enumerate(alone))
         first = random.randrange(16)
         expected = b""
         for page in alone[first:]:
             if isinstance(page, str):
                 break
             expected += page
-        assert read(used, first, 256) == (expected or alone[first])
-        assert read(fresh(), first, 256) == (expected or alone[first])
+        assert used.read_some(first * BLOCK, 256 * BLOCK) == expected
+        assert fresh().read_some(first * BLOCK, 256 * BLOCK) == expected
 
 
 def first_descriptor(data: bytes | bytearray, codec: int) -> tuple[int, int, int]:

@@ -14,8 +14,10 @@ import pytest
 from tests.builders.memory import PAGE
 from tests.support import ROOT
 from vmcoretool.formats.api import EM_X86_64
-from vmcoretool.formats.elf_core import MAX_PHDRS, PN_XNUM
-from vmcoretool.formats.xen_dump_core import MAX_UNSORTED, XC_CORE_MAGIC
+from vmcoretool.formats.elf_core import MAX_PHDRS
+from vmcoretool.formats.elf_headers import PN_XNUM
+from vmcoretool.formats.guest_pages import MAX_UNSORTED
+from vmcoretool.formats.xen_dump_core import XC_CORE_MAGIC
 from vmcoretool.sources.flattened import HEADER_SIZE, MAX_OVERLAPPING, MAX_RUNS, SIGNATURE
 
 if TYPE_CHECKING:

@@ -61,6 +61,13 @@ def test_ia64_word_eight_is_no_p2m() -> None:
     assert vmcore.crash_info.dom0_p2m_mfn is None
 
 
+def test_ia64_word_eight_has_its_own_name() -> None:
+    words = [3, 2, 0, 0, 0, 0, 0, 0, 0x4D4D]
+    for machine, name in ((50, "dom0_mm_pgd_mfn"), (62, "dom0_pfn_to_mfn_frame_list_list")):
+        (row,) = note_objects(with_notes(notes.crash_info(words), machine=machine))
+        assert row["fields"][name] == "0x4d4d"
+
+
 def test_all_ones_p2m_means_there_is_no_tree() -> None:
     vmcore = with_notes(notes.crash_info([4, 6, 0, 0, 0, 0, 0, 0, 0x200000, (1 << 64) - 1]))
     assert vmcore.crash_info is not None

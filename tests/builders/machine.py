@@ -6,48 +6,44 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
-from vmcoretool.addresses import PAGE_SIZE, Extent, Maddr
-from vmcoretool.errors import MemoryFault
+from tests.builders.memory import Runs
+from vmcoretool.addresses import PAGE_SIZE, Extent, Mfn
 from vmcoretool.memory.extents import ExtentMap
+from vmcoretool.memory.pages import Missing
 from vmcoretool.memory.physical import PhysicalMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 _PHDR = struct.Struct("<IIQQQQQQ")
 _PT_LOAD = 1
 
 
-class Machine:
-    """A page reader over whole pages, some of which may be damaged; counts what is asked of it."""
+class Machine(Runs):
+    """Whole pages, some of which may be damaged; counts the bytes that are asked of it."""
 
     def __init__(self, pages: Mapping[int, bytes], damaged: frozenset[int] = frozenset()) -> None:
-        self.pages = {number: page.ljust(PAGE_SIZE, b"\0") for number, page in pages.items()}
+        super().__init__({at: page.ljust(PAGE_SIZE, b"\0") for at, page in pages.items()})
         self.damaged = damaged
-        self.present_pages = len(pages)
-        self.excluded_pages = 0
         self.asked = 0
 
-    def extents(self) -> Iterator[Extent]:
+    def extents(self) -> Iterable[Extent]:
         frames = self.pages.keys() | self.damaged
-        return iter(ExtentMap((at * PAGE_SIZE, (at + 1) * PAGE_SIZE) for at in frames))
+        return ExtentMap((at * PAGE_SIZE, (at + 1) * PAGE_SIZE) for at in frames)
 
     stored = extents
 
-    def is_present(self, maddr: int) -> bool:
-        return maddr // PAGE_SIZE in self.pages
+    def page(self, mfn: Mfn) -> bytes | Missing:
+        if mfn in self.damaged:
+            return Missing(damage="is damaged")
+        page = super().page(mfn)
+        self.asked += len(page) if isinstance(page, bytes) else 0
+        return page
 
-    def is_excluded(self, maddr: int) -> bool:
-        del maddr
-        return False
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        number, offset = divmod(maddr, PAGE_SIZE)
-        if number in self.damaged:
-            raise MemoryFault(Maddr(maddr), reason="is damaged")
-        piece = self.pages.get(number, b"")[offset : offset + size]
-        self.asked += len(piece)
-        return piece
+    def run(self, mfn: Mfn, count: int) -> bytes:
+        data = super().run(mfn, count)
+        self.asked += len(data)
+        return data
 
 
 def machine(data: bytes, start: int = 0, damaged: frozenset[int] = frozenset()) -> PhysicalMemory:

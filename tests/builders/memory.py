@@ -5,15 +5,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from vmcoretool.addresses import MADDR_LIMIT, PAGE_SIZE, Maddr
+from vmcoretool.addresses import MADDR_LIMIT, PAGE_SIZE, Extent, Maddr, Mfn
 from vmcoretool.formats.no_memory import NoMemory
 from vmcoretool.memory.extents import ExtentMap
+from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PageReader
 from vmcoretool.memory.physical import PhysicalMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from vmcoretool.addresses import Extent
+    from collections.abc import Iterable, Mapping
 
 PAGE = PAGE_SIZE
 KERNEL = 0xFFFF_FFFF_8100_0000
@@ -21,35 +20,44 @@ NOTHING = PhysicalMemory(NoMemory())
 """Memory without a byte."""
 
 
-class Pages(NoMemory):
-    """A PageReader over whole pages, by frame number."""
+class Pages(PageReader):
+    """``pages`` maps frame numbers to bytes; ``excluded`` frames were left out."""
 
-    def __init__(self, pages: Mapping[int, bytes]) -> None:
+    def __init__(self, pages: Mapping[int, bytes], excluded: Iterable[int] = ()) -> None:
         self.pages = pages
-        self.present_pages = len(pages)
+        self.excluded = frozenset(excluded)
 
-    def stored(self) -> tuple[Extent, ...]:
-        return tuple(ExtentMap((frame * PAGE, frame * PAGE + PAGE) for frame in self.pages))
+    def page(self, mfn: Mfn) -> bytes | Missing:
+        page = self.pages.get(mfn)
+        if page is None:
+            return EXCLUDED if mfn in self.excluded else ABSENT
+        return page
 
-    extents = stored
+    def extents(self) -> Iterable[Extent]:
+        return ExtentMap(map(_bounds, {*self.pages, *self.excluded}))
 
-    def is_present(self, maddr: int) -> bool:
-        return maddr // PAGE in self.pages
+    def stored(self) -> Iterable[Extent]:
+        # one extent for each page, so that searches meet as many borders as can be
+        return [Extent(Maddr(low), Maddr(high)) for low, high in map(_bounds, sorted(self.pages))]
 
-    def read_at(self, maddr: int, size: int) -> bytes:
-        page = self.pages.get(maddr // PAGE, b"")
-        return page[maddr % PAGE : maddr % PAGE + size]
+
+def _bounds(frame: int) -> tuple[int, int]:
+    return frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE
+
+
+def pages_at(pages: Mapping[int, bytes]) -> Pages:
+    """The same of pages by their machine addresses."""
+    return Pages({maddr // PAGE_SIZE: page for maddr, page in pages.items()})
 
 
 class Runs(Pages):
     """As Pages, but many pages are read at once, as from a file."""
 
-    def read_at(self, maddr: int, size: int) -> bytes:
-        last = maddr // PAGE
-        while last in self.pages and last * PAGE < maddr + size:
+    def run(self, mfn: Mfn, count: int) -> bytes:
+        last = int(mfn)
+        while last in self.pages and last < mfn + count:
             last += 1
-        pages = range(maddr // PAGE, last)
-        return b"".join(self.pages[frame] for frame in pages)[maddr % PAGE :][:size]
+        return b"".join(self.pages[frame] for frame in range(mfn, last))
 
 
 class Filtered(Pages):
@@ -57,10 +65,11 @@ class Filtered(Pages):
 
     def __init__(self, pages: Mapping[int, bytes], end: int = MADDR_LIMIT) -> None:
         super().__init__(pages)
-        self.end = end
+        self.limit = end
 
-    def is_excluded(self, maddr: int) -> bool:
-        return maddr < self.end and not self.is_present(maddr)
+    def page(self, mfn: Mfn) -> bytes | Missing:
+        found = super().page(mfn)
+        return EXCLUDED if found is ABSENT and mfn * PAGE < self.limit else found
 
 
 def memory_of(pages: Mapping[int, bytes]) -> PhysicalMemory:

@@ -72,8 +72,7 @@ def _pages(host: Host) -> tuple[dict[int, int], str]:
     # machine pages each domain owns, or why they were not counted
     if not host.domains or host.frames is None:
         return {}, "no frame table was found" if host.domains else ""
-    ends = [extent.end for extent in host.memory.pages.extents()]
-    frames = max(ends, default=0) >> 12
+    frames = host.memory.pages.end >> 12
     try:
         counts, missing = host.frames.count(frames)
     except MemoryFault as error:

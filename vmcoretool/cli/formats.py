@@ -16,7 +16,12 @@ def command(*, as_json: bool) -> int:
     """List the formats that can be read, with their limits."""
     if as_json:
         read = [
-            {"name": row.name, "title": row.title, "reference": row.reference, "limits": row.limits}
+            {
+                "name": row.name,
+                "title": row.title,
+                "reference": ", ".join(row.references),
+                "limits": "; ".join(row.limitations),
+            }
             for row in find_formats()
         ]
         layers = [{"name": row.name, "title": row.title} for row in LAYERS]
@@ -28,8 +33,8 @@ def command(*, as_json: bool) -> int:
     emit("Read:")
     for row in find_formats():
         emit(f"  {row.name:<13} {row.title}")
-        if row.limits:
-            emit(f"  {'':<13} limits: {row.limits}")
+        if row.limitations:
+            emit(f"  {'':<13} limits: {'; '.join(row.limitations)}")
     emit("Taken off first, in any order:")
     for layer in LAYERS:
         emit(f"  {layer.name:<13} {layer.title}")

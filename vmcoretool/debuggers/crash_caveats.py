@@ -125,28 +125,24 @@ def address_caveats(sessions: Sessions) -> Iterator[Caveat]:
 def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether crash reads such a file at all."""
     vmcore = sessions.vmcore
-    if vmcore.container.format == "readelf-text":
+    if not vmcore.container.row.has_memory:
         yield Caveat("VMCORE stands for the dump that this text is about")
         return
     if vmcore.paths[0] == "-":
         yield Caveat("crash cannot read a stream: save it to a file first")
-    if vmcore.container.format == "raw":
-        yield Caveat("crash cannot read a raw image of memory")
+    if not vmcore.container.row.readable_by_crash:
+        yield Caveat(f"crash cannot read this format: {printable(vmcore.container.row.title)}")
     if not vmcore.container.complete and not vmcore.budget.unfinished:
         yield Caveat("the dump is cut short: crash may stop at a missing page")
     if any(one.code == "split-part-missing" for one in vmcore.findings):
         yield Caveat("a part of the split set is missing: crash ends with 'seek error'; name all")
     yield from _layer_caveats(vmcore)
-    if sessions.program and vmcore.container.format == "kdump":
+    if sessions.program and vmcore.container.row.packs_pages:
         needed = crash_releases.COMPRESSED
         if sessions.release < needed:
             yield Caveat(f"kdump-compressed dumps of a Xen host need crash {dotted(needed)}")
-    if _is_elf32(vmcore) and vmcore.container.machine.e_machine == EM_X86_64:
+    if vmcore.container.elf_bits == 32 and vmcore.container.machine.e_machine == EM_X86_64:
         yield Caveat("a 32-bit ELF file of an x86_64 machine: crash refuses it")
-
-
-def _is_elf32(vmcore: Vmcore) -> bool:
-    return vmcore.container.format == "elf" and vmcore.sources[0].pread(5, 0)[4:] == b"\x01"
 
 
 def _layer_caveats(vmcore: Vmcore) -> Iterator[Caveat]:
@@ -154,7 +150,7 @@ def _layer_caveats(vmcore: Vmcore) -> Iterator[Caveat]:
     for layer in vmcore.layers:
         if layer in UNPACK:
             yield Caveat(f"crash reads no {layer} file: {UNPACK[layer]} {name}")
-    if "flattened" in vmcore.layers and vmcore.container.format == "elf":
+    if "flattened" in vmcore.layers and vmcore.container.elf_bits:
         yield Caveat(
             f"crash refuses many flattened ELF files ('cannot realloc resized ELF header buffer'): "
             f"makedumpfile -R rearranged-vmcore < {name}"

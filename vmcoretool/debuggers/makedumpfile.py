@@ -47,7 +47,7 @@ def suggest_filters(sessions: Sessions) -> Iterator[FilterCommand]:
     vmcore = sessions.vmcore
     placeholder = sessions.is_placeholder
     noted = any(note.type == XEN_ELFNOTE_CRASH_INFO for note in vmcore.notes)
-    if vmcore.container.format != "elf" or vmcore.layers or placeholder or not noted:
+    if not vmcore.container.row.input_of_makedumpfile or vmcore.layers or placeholder or not noted:
         return  # makedumpfile's own output is not filtered twice, and it asks for the note
     if sessions.xen.directmap not in (None, DIRECTMAPS[0]):
         return  # "Can't get through the domain_list": it knows the usual direct map only

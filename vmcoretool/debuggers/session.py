@@ -83,7 +83,7 @@ class Sessions(NamedTuple):
     @property
     def is_placeholder(self) -> bool:
         """Whether the dump has no file that another program could open."""
-        return self.vmcore.paths[0] == "-" or self.vmcore.container.format == "readelf-text"
+        return self.vmcore.paths[0] == "-" or not self.vmcore.container.row.has_memory
 
     @property
     def dumps(self) -> tuple[str, ...]:

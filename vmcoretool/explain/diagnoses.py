@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
 
 _NOTE: Final = "the XEN_ELFNOTE_CRASH_INFO note"
-_READ_BY_CRASH: Final = ("elf", "kdump", "xen-core")
 
 
 class Diagnosis(NamedTuple):
@@ -182,7 +181,7 @@ def p2m_missing(inspection: Inspection) -> Diagnosis:
 def flattened(inspection: Inspection) -> Diagnosis:
     """Whether it is a flattened ELF file."""
     layers = inspection.vmcore.layers
-    flat = "flattened" in layers and inspection.vmcore.container.format == "elf"
+    flat = "flattened" in layers and inspection.vmcore.container.elf_bits is not None
     return Diagnosis(flat, "it is" if flat else "it is not a flattened ELF file")
 
 
@@ -233,8 +232,8 @@ def packed_namelist(inspection: Inspection) -> Diagnosis:
 
 def readable(inspection: Inspection) -> Diagnosis:
     """Whether crash knows the format at all."""
-    container = inspection.vmcore.container.format
-    return _no(f"it is {container}") if container in _READ_BY_CRASH else _yes(f"it is {container}")
+    row = inspection.vmcore.container.row
+    return _no(f"it is {row.name}") if row.readable_by_crash else _yes(f"it is {row.name}")
 
 
 def always(inspection: Inspection) -> Diagnosis:

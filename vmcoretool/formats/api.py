@@ -4,40 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.errors import UnsupportedFormatError
+from vmcoretool.errors import FormatError, UnsupportedFormatError
+from vmcoretool.findings import Finding, finding
+from vmcoretool.formats.elf_headers import ElfMachine
+from vmcoretool.memory.pages import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from vmcoretool.addresses import FileOffset
-    from vmcoretool.findings import Finding
-    from vmcoretool.memory.physical import PageReader
+    from vmcoretool.memory.pages import PageReader
     from vmcoretool.notes.elf_note import Note
     from vmcoretool.notes.registers import CpuState
     from vmcoretool.sources.file import ByteSource
 
-EM_386: Final = 3
-EM_IA_64: Final = 50
-EM_X86_64: Final = 62
+EM_386: Final = ElfMachine.EM_386
+EM_IA_64: Final = ElfMachine.EM_IA_64
+EM_X86_64: Final = ElfMachine.EM_X86_64
 
-# gABI e_machine values that a vmcore may carry
-_ARCHITECTURES: Final = {
-    EM_386: ("i386", 4),
-    8: ("mips", 4),
-    20: ("ppc", 4),
-    21: ("ppc64", 8),
-    22: ("s390x", 8),
-    40: ("arm", 4),
-    EM_IA_64: ("ia64", 8),
-    EM_X86_64: ("x86_64", 8),
-    183: ("aarch64", 8),
-    243: ("riscv64", 8),
-    258: ("loongarch64", 8),
+# name and bytes of a native word
+_ARCHITECTURES: Final[dict[int, tuple[str, int]]] = {
+    ElfMachine.EM_386: ("i386", 4),
+    ElfMachine.EM_MIPS: ("mips", 4),
+    ElfMachine.EM_PPC: ("ppc", 4),
+    ElfMachine.EM_PPC64: ("ppc64", 8),
+    ElfMachine.EM_S390: ("s390x", 8),
+    ElfMachine.EM_ARM: ("arm", 4),
+    ElfMachine.EM_IA_64: ("ia64", 8),
+    ElfMachine.EM_X86_64: ("x86_64", 8),
+    ElfMachine.EM_AARCH64: ("aarch64", 8),
+    ElfMachine.EM_RISCV: ("riscv64", 8),
+    ElfMachine.EM_LOONGARCH: ("loongarch64", 8),
 }
-
-
 # names that uname -m gives machines whose architecture has another name above
-_UNAMES: Final = {"i486": EM_386, "i586": EM_386, "i686": EM_386, "s390": 22, "ppc64le": 21}
+_UNAMES: Final = {
+    "i486": ElfMachine.EM_386,
+    "i586": ElfMachine.EM_386,
+    "i686": ElfMachine.EM_386,
+    "s390": ElfMachine.EM_S390,
+    "ppc64le": ElfMachine.EM_PPC64,
+}
+_MOST_ALIKE: Final = 16
+"""Findings of one code that are kept; the others are counted."""
 
 
 def machine_number(name: str) -> int | None:
@@ -45,20 +53,29 @@ def machine_number(name: str) -> int | None:
     for number, (known, _) in _ARCHITECTURES.items():
         if known == name:
             return number
+    if name.startswith("armv"):  # armv5tel, armv7l, and armv8l of a 32-bit process
+        return ElfMachine.EM_ARM
     return _UNAMES.get(name)
 
 
 class Machine(NamedTuple):
-    """What the headers say of the machine; Xen's notes may know better."""
+    """What the headers say of the machine; Xen's notes may know better.
+
+    Attributes:
+        e_machine: EM_NONE where the headers name it with a word that no ELF machine has.
+        byte_order: of the headers.
+        uname: that word.
+    """
 
     e_machine: int
     byte_order: Literal["little", "big"]
+    uname: str = ""
 
     @property
     def architecture(self) -> str:
-        """The usual name, or ``e_machine N``."""
+        """The usual name, the headers' own word for it, or ``e_machine N``."""
         known = _ARCHITECTURES.get(self.e_machine)
-        return known[0] if known else f"e_machine {self.e_machine}"
+        return known[0] if known else self.uname or f"e_machine {self.e_machine}"
 
     @property
     def word_size(self) -> int | None:
@@ -78,7 +95,7 @@ class Container(NamedTuple):
     """A dump file taken apart, before anything is made of its contents.
 
     Attributes:
-        format: the name of its :class:`Format`.
+        row: its format.
         machine: from the headers.
         pages: machine memory.
         note_blobs: the note segments.
@@ -86,9 +103,10 @@ class Container(NamedTuple):
         findings: oddities met in the headers.
         notes: notes that come without their bytes around them.
         cpus: CPUs that are saved in no note.
+        elf_bits: 32 or 64 of an ELF file with program headers, else None.
     """
 
-    format: str
+    row: Format
     machine: Machine
     pages: PageReader
     note_blobs: tuple[NoteBlob, ...]
@@ -96,27 +114,78 @@ class Container(NamedTuple):
     findings: tuple[Finding, ...]
     notes: tuple[Note, ...] = ()
     cpus: tuple[CpuState, ...] = ()
+    elf_bits: Literal[32, 64] | None = None
+
+    @property
+    def format(self) -> str:
+        """The format's name, as in JSON ``dump.format``."""
+        return self.row.name
 
 
 class Format(NamedTuple):
-    """One row of the table of formats.
+    """One row of the table of formats: what it is, as facts that others ask for.
 
     Attributes:
         name: as in JSON ``dump.format`` and ``--format``.
         title: one line for people.
-        reference: where the format is defined.
+        references: where the format is defined.
         probe: whether the file is of this format; a short file is not; raises nothing but OSError.
             Of a stream or inside compression it is asked for the first 4096 bytes alone first.
         open: takes the file, or the files of a split set, apart; FormatError from here is final.
-        limits: what is not read.
+        limitations: what is not read, each a phrase.
+        is_host: False where it always is the dump of one guest.
+        has_memory: False where there are notes alone.
+        packs_pages: whether pages are compressed one by one.
+        readable_by_crash: whether the program crash reads it.
+        input_of_makedumpfile: whether makedumpfile filters it: memory as the kernel gives it.
     """
 
     name: str
     title: str
-    reference: str
+    references: tuple[str, ...]
     probe: Callable[[ByteSource], bool]
     open: Callable[[Sequence[ByteSource]], Container]
-    limits: str
+    limitations: tuple[str, ...] = ()
+    is_host: bool = True
+    has_memory: bool = True
+    packs_pages: bool = False
+    readable_by_crash: bool = False
+    input_of_makedumpfile: bool = False
+
+
+class Observed:
+    """What a reader meets while it takes a file apart.
+
+    Attributes:
+        complete: False as soon as data turned out to be missing.
+    """
+
+    __slots__ = ("_findings", "_more", "complete")
+
+    def __init__(self) -> None:
+        self.complete = True
+        self._findings: dict[str, list[Finding]] = {}
+        self._more: dict[str, int] = {}
+
+    def odd(self, code: str, message: str) -> None:
+        """Note something that is not as it should be, under a code of the table of findings."""
+        alike = self._findings.setdefault(code, [])
+        if len(alike) < _MOST_ALIKE:
+            alike.append(finding(code, message))
+        else:
+            self._more[code] = self._more.get(code, 0) + 1
+
+    def lost(self, message: str, *, code: str = "truncated") -> None:
+        """Note data that is missing."""
+        self.complete = False
+        self.odd(code, message)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of it; of what there is too much of, the first ones and how many more there are."""
+        for code, count in self._more.items():
+            self._findings[code][_MOST_ALIKE:] = [finding(code, f"{count} more like these")]
+        return tuple(found for alike in self._findings.values() for found in alike)
 
 
 def only_source(sources: Sequence[ByteSource], what: str) -> ByteSource:
@@ -127,9 +196,22 @@ def only_source(sources: Sequence[ByteSource], what: str) -> ByteSource:
     """
     if len(sources) > 1:
         raise UnsupportedFormatError(
-            f"{len(sources)} files given as one dump, but {what} has no parts"
+            f"{len(sources)} files given as one dump, but {what} has no parts",
+            path=sources[0].path,
         )
     return sources[0]
+
+
+def read_or_lost(source: ByteSource, size: int, offset: int) -> bytes | Missing:
+    """Up to ``size`` bytes of a page's data; damage where a stream around the dump lost them.
+
+    Raises:
+        OSError: the system could not read.
+    """
+    try:
+        return source.pread(size, offset)
+    except FormatError as error:
+        return Missing(damage=f"was lost: {error.what}")
 
 
 class HeadSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from vmcoretool.errors import FormatError, UnknownFormatError, UnsupportedFormatError
+from vmcoretool.errors import UnknownFormatError, UnsupportedFormatError
 from vmcoretool.formats.api import Format, HeadSource
 
 if TYPE_CHECKING:
@@ -66,19 +66,15 @@ def open_container(sources: Sequence[ByteSource], *, format_name: str | None = N
         OSError: the file cannot be read.
     """
     first = sources[0]
-    try:
-        for candidate in _candidates():
-            if candidate.name == format_name or (format_name is None and candidate.probe(first)):
-                return candidate.open(sources)
-        from vmcoretool.formats.recognised import (  # noqa: PLC0415 - nothing claimed it
-            may_be_raw,
-            refuse,
-        )
+    for candidate in _candidates():
+        if candidate.name == format_name or (format_name is None and candidate.probe(first)):
+            return candidate.open(sources)
+    from vmcoretool.formats.recognised import (  # noqa: PLC0415 - nothing claimed it
+        may_be_raw,
+        refuse,
+    )
 
-        refuse(first)
-    except (FormatError, UnsupportedFormatError) as error:
-        error.path = error.path or first.path
-        raise
+    refuse(first)
     if first.size == 0:
         raise UnknownFormatError("the file is empty", path=first.path, cure="copy it again")
     raise UnknownFormatError(
@@ -124,7 +120,14 @@ def _unusable(point: EntryPoint, why: str) -> Format:
             cure=f"install a package whose {point.value} works, or remove it",
         )
 
-    return Format(point.name, what, point.value, lambda _: False, refuse_all, "not usable")
+    return Format(
+        name=point.name,
+        title=what,
+        references=(point.value,),
+        probe=lambda _: False,
+        open=refuse_all,
+        limitations=("not usable",),
+    )
 
 
 def _candidates() -> Iterator[Format]:

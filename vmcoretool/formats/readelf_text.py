@@ -9,14 +9,22 @@ such a file, so nothing can be proved from it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, FileOffset
 from vmcoretool.errors import FormatError, TruncatedError
-from vmcoretool.findings import finding
-from vmcoretool.formats.api import EM_386, EM_X86_64, Container, Format, Machine, only_source
+from vmcoretool.formats.api import (
+    EM_386,
+    EM_X86_64,
+    Container,
+    Format,
+    Machine,
+    Observed,
+    only_source,
+)
 from vmcoretool.formats.no_memory import NoMemory
-from vmcoretool.notes.elf_note import Note
+from vmcoretool.notes.elf_note import MAX_NOTES, Note
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
 
 MAX_SIZE: Final = 32 * MIB
+_MAX_LINES: Final = 4 * MAX_NOTES  # of which some may name no type
 _MARKS: Final = (b"Displaying notes found", b"Note segment of ")
 # owner, size in hexadecimal (binutils) or decimal (elfutils), what the tool calls the type; spaces
 # are tried only behind an owner's last letter, so that millions of them cost only their length
@@ -38,6 +47,12 @@ _NAMED: Final = {b"NT_PRSTATUS": 1, b"PRSTATUS": 1}
 _SIZES: Final = {336: EM_X86_64, 144: EM_386}
 
 
+class _Text(NamedTuple):
+    # a note, and its payload's size as the text says it
+    note: Note
+    size: int
+
+
 def _probe(source: ByteSource) -> bool:
     head = source.pread(4096, 0)
     return any(mark in head for mark in _MARKS) and b"\0" not in head
@@ -46,25 +61,33 @@ def _probe(source: ByteSource) -> bool:
 def _open(sources: Sequence[ByteSource]) -> Container:
     source = only_source(sources, "text about a dump")
     if source.size > MAX_SIZE:
-        raise FormatError(f"{source.size // MIB} MiB are too much for the text of ELF notes")
+        raise FormatError(
+            f"{source.size // MIB} MiB are too much for the text of ELF notes", path=source.path
+        )
+    observed = Observed()
     text = source.pread(source.size, 0)
-    notes = tuple(_notes(text))
+    notes = tuple(islice(_notes(text, observed), MAX_NOTES + 1))
     if not notes:
         raise TruncatedError(
             "the text ends before its first note",
+            path=source.path,
             where=FileOffset(0),
             cure="make it again: readelf -Wn VMCORE > FILE",
         )
-    machine = next((_SIZES[size] for _, size in _sizes(text) if size in _SIZES), EM_X86_64)
-    message = "this is text about a dump's notes, not the dump: nothing in it can be proved"
+    machines = (_SIZES.get(row.size) for row in notes if row.note.owner == "CORE")
+    observed.odd(
+        "notes-only", "this is text about a dump's notes, not the dump: nothing in it can be proved"
+    )
+    if len(notes) > MAX_NOTES:
+        observed.odd("note-damaged", f"more than {MAX_NOTES} notes: rest ignored")
     return Container(
-        format="readelf-text",
-        machine=Machine(machine, "little"),
+        row=FORMAT,
+        machine=Machine(next(filter(None, machines), EM_X86_64), "little"),
         pages=NoMemory(),
         note_blobs=(),
         complete=False,
-        findings=(finding("notes-only", message),),
-        notes=notes,
+        findings=observed.findings,
+        notes=tuple(row.note for row in notes[:MAX_NOTES]),
     )
 
 
@@ -72,24 +95,35 @@ def _number(text: bytes) -> int:
     return int(text, 16 if text.startswith(b"0x") else 10)
 
 
-def _notes(text: bytes) -> Iterator[Note]:
-    lines = list(_LINE.finditer(text))
-    for at, line in enumerate(lines):
-        size = _number(line[2])
-        end = lines[at + 1].start() if at + 1 < len(lines) else len(text)
-        kind = _kind(line[3])
-        if kind is None:
-            continue
-        data = _DATA.search(text, line.start(), end)
-        desc = bytes.fromhex(data[1].decode("ascii")) if data else b""
-        yield Note(
-            owner=printable(line[1].strip()),
-            type=kind,
-            desc=desc[:size],
-            offset=FileOffset(line.start()),
-            desc_offset=FileOffset(data.start(1) if data else line.start()),
-            complete=len(desc) == size,
-        )
+def _notes(text: bytes, observed: Observed) -> Iterator[_Text]:
+    line = _LINE.search(text)
+    for _ in range(_MAX_LINES):
+        if not line:
+            return
+        following = _LINE.search(text, line.end())
+        note = _note(text, line, following.start() if following else len(text))
+        if note:
+            yield note
+        line = following
+    observed.odd("note-damaged", f"more than {_MAX_LINES} lines of notes: rest ignored")
+
+
+def _note(text: bytes, line: re.Match[bytes], end: int) -> _Text | None:
+    kind = _kind(line[3])
+    if kind is None:
+        return None
+    size = _number(line[2])
+    data = _DATA.search(text, line.start(), end)
+    desc = bytes.fromhex(data[1].decode("ascii")) if data else b""
+    note = Note(
+        owner=printable(line[1].strip()),
+        type=kind,
+        desc=desc[:size],
+        offset=FileOffset(line.start()),
+        desc_offset=FileOffset(data.start(1) if data else line.start()),
+        complete=len(desc) == size,
+    )
+    return _Text(note, size)
 
 
 def _kind(words: bytes) -> int | None:
@@ -99,18 +133,15 @@ def _kind(words: bytes) -> int | None:
     return _NAMED.get(words.split()[0])
 
 
-def _sizes(text: bytes) -> Iterator[tuple[bytes, int]]:
-    for line in _LINE.finditer(text):
-        if line[1] == b"CORE":
-            yield line[1], _number(line[2])
-
-
 FORMAT: Final = Format(
     name="readelf-text",
     title="text of readelf -Wn or eu-readelf -n (XCP-ng keeps readelf-Wn.out)",
-    reference="binutils readelf, elfutils readelf",
+    references=("binutils readelf", "elfutils readelf"),
     probe=_probe,
     open=_open,
-    limits="there is no memory in it: an address is at most reported; of elfutils' text (registers "
-    "and VMCOREINFO written out, no other payload) owners, types and sizes only",
+    limitations=(
+        "there is no memory in it: an address is at most reported",
+        "of elfutils' text owners, types and sizes only (it prints registers and VMCOREINFO)",
+    ),
+    has_memory=False,
 )

@@ -95,7 +95,7 @@ class Host:
         at = self.hypervisor.symbols.get("saved_cmdline")
         if text.command_line is None and self.space is not None and at is not None:
             try:
-                line = self.space.read(at, _COMMAND_LINE_SIZE).split(b"\0")[0]
+                line = self.space.c_string(at, _COMMAND_LINE_SIZE)
             except MemoryFault:
                 return text
             return text._replace(command_line=line)

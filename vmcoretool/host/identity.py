@@ -72,7 +72,7 @@ def find_kind(facts: Facts, verdict: Verdict) -> Kind:
     # A Xen note or a cr3 that leads to an image decides; an image that only a scan found does not
     # when the headers say Linux or the saved cr3s lead elsewhere: it may be a guest's.
     vmcore = facts.vmcore
-    if vmcore.container.format == "xen-core":
+    if not vmcore.container.row.is_host:
         return "xen-domain"
     if facts.xen_notes or facts.walks.mapped:
         return "xen-host"

@@ -7,9 +7,11 @@ counts are numbers, unknown is null, an absent list is empty.  Output is ASCII.
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from vmcoretool.debuggers.crash import shell
+from vmcoretool.findings import finding
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from vmcoretool.xen.domains import Domain
 
 SCHEMA: Final = "vmcoretool/inspect/1"
+MAX_EXTENTS: Final = 65_536
+"""That are listed; a host has some dozens, QEMU's dumps of paged memory up to some 10^5."""
 
 
 def inspection_json(inspection: Inspection) -> str:
@@ -32,9 +36,14 @@ def inspection_json(inspection: Inspection) -> str:
 def inspection_object(inspection: Inspection) -> dict[str, Any]:
     """The object that docs/inspect.schema.json describes."""
     host = inspection.kind == "xen-host"
+    dump = _dump(inspection.vmcore)
+    findings = inspection.findings
+    if not dump.get("extents_complete", True):
+        message = f"the list of memory extents was cut off behind {MAX_EXTENTS}"
+        findings = (*findings, finding("work-limited", message))
     return {
         "schema": SCHEMA,
-        "dump": _dump(inspection.vmcore),
+        "dump": dump,
         "kind": inspection.kind,
         "xen": _xen(inspection) if host else None,
         "relocation": _relocation(inspection) if host else None,
@@ -56,7 +65,7 @@ def inspection_object(inspection: Inspection) -> dict[str, Any]:
             }
             for one in inspection.filters
         ],
-        "findings": [found._asdict() for found in inspection.findings],
+        "findings": [found._asdict() for found in findings],
     }
 
 
@@ -125,6 +134,7 @@ def _dump(vmcore: Vmcore) -> dict[str, Any]:
     container = vmcore.container
     pages = container.pages
     info = vmcore.crash_info
+    extents = list(islice(pages.extents(), MAX_EXTENTS + 1))
     return {
         "paths": [_text(path) for path in vmcore.paths],
         "format": container.format,
@@ -134,9 +144,12 @@ def _dump(vmcore: Vmcore) -> dict[str, Any]:
         "byte_order": container.machine.byte_order,
         "size": vmcore.size,
         "complete": container.complete,
-        "extents": [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in pages.extents()],
+        "extents": [
+            {"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in extents[:MAX_EXTENTS]
+        ],
+        **({} if len(extents) <= MAX_EXTENTS else {"extents_complete": False}),
         "pages": None
-        if container.format == "readelf-text"
+        if not container.row.has_memory
         else {"present": pages.present_pages, "excluded": pages.excluded_pages},
     }
 

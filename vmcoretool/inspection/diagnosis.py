@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmcoretool.findings import Finding, finding, stopped_findings
+from vmcoretool.memory.physical import MAX_UNREADABLE
 from vmcoretool.printable import printable
 from vmcoretool.xen.image.layouts import DIRECTMAPS
 
@@ -35,7 +36,9 @@ def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
     if pages and not stopped:  # else they lie behind the end, and are not damaged
         some = ", ".join(f"{page:#x}" for page in pages[:_NAMED_PAGES])
         more = ", ..." if len(pages) > _NAMED_PAGES else ""
-        yield finding("page-unreadable", f"{len(pages)} of the pages asked for: {some}{more}")
+        count = f"{len(pages)}" if len(pages) < MAX_UNREADABLE else f"at least {len(pages)}"
+        message = f"{count} of the pages asked for: {some}{more}; the page at {pages[0]:#x} "
+        yield finding("page-unreadable", message + vmcore.memory.unreadable[pages[0]])
 
 
 def guest_findings(place: Place) -> Iterator[Finding]:

@@ -44,6 +44,19 @@ class ExtentMap:
         at = bisect_right(self._starts, maddr) - 1
         return at >= 0 and maddr < self._ends[at]
 
+    def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of the extents that lie in a range, in ascending order."""
+        at = max(bisect_right(self._starts, start) - 1, 0)
+        while at < len(self._starts) and self._starts[at] < end:
+            if self._ends[at] > start:
+                yield max(self._starts[at], start), min(self._ends[at], end)
+            at += 1
+
+    @property
+    def end(self) -> Maddr:
+        """First address behind all extents; 0 when there is none."""
+        return Maddr(self._ends[-1] if self._ends else 0)
+
     @property
     def total(self) -> int:
         """Bytes in all extents together."""

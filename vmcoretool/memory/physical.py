@@ -2,69 +2,69 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
-from typing import TYPE_CHECKING, Final, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Final
 
-from vmcoretool.addresses import PAGE_SIZE, Maddr
-from vmcoretool.errors import MemoryFault
+from vmcoretool.addresses import PAGE_SIZE, Maddr, Mfn
+from vmcoretool.errors import FormatError, MemoryFault
+from vmcoretool.memory.pages import Missing, PartialPage
+from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from vmcoretool.addresses import Extent
+    from vmcoretool.memory.pages import PageReader, Place
 
 CACHE_PAGES: Final = 1024
-MAX_UNREADABLE: Final = 1 << 20
+MAX_UNREADABLE: Final = 4096
 """Damaged pages that are remembered: more say nothing new."""
+_RUN: Final = 3
+"""Pages from which on reading them at once beats reading them through the cache."""
 _U64: Final = struct.Struct("<Q")
 _TABLE: Final = struct.Struct("<512Q")
-
-
-class PageReader(Protocol):
-    """The one thing a container must get right: which bytes of machine memory it holds."""
-
-    @property
-    def present_pages(self) -> int:
-        """How many pages have data in the dump."""
-
-    @property
-    def excluded_pages(self) -> int:
-        """How many pages the dump describes but left out, or lost."""
-
-    def extents(self) -> Iterable[Extent]:
-        """The machine memory that the dump describes, sorted and disjoint."""
-
-    def is_present(self, maddr: int) -> bool:
-        """Whether the byte's data is in the dump."""
-
-    def is_excluded(self, maddr: int) -> bool:
-        """Whether the dump describes the byte but left its data out, or lost it."""
-
-    def stored(self) -> Iterable[Extent]:
-        """The present memory that may hold anything but zeros: holes of a sparse file are out."""
-
-    def read_at(self, maddr: int, size: int) -> bytes:
-        """From 1 to ``size`` bytes at ``maddr``; b"" when that byte is not present.
-
-        A short answer says only that this piece of the file ends, not that memory does.
-
-        Raises:
-            MemoryFault: the data is there but damaged; the fault's ``reason`` says how.
-        """
+# These say that the file as a whole is out of reach, any other that this part of it cannot be read.
+_NO_FILE: Final = frozenset(
+    (
+        errno.EBADF,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.ENODEV,
+        errno.ENOMEM,
+        errno.ENOTCONN,
+        errno.ENXIO,
+        errno.ESHUTDOWN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    )
+)
 
 
 class PhysicalMemory:
     """Machine memory read by any address and size, with a small page cache.
 
-    x86 only as far as :meth:`read_u64` and :meth:`read_table` go: they are little-endian.
+    x86 only as far as :meth:`read_u64` and :meth:`read_table` go: they are little-endian.  Several
+    threads may read; the container's reader is asked by one at a time.
+
+    Attributes:
+        pages: the container's reader.
+        unreadable: the pages whose reading met damage, the first MAX_UNREADABLE of them, and what
+            was wrong with each, and where, as words that follow "the page".
     """
 
-    __slots__ = ("_cache", "pages", "unreadable")
+    __slots__ = ("_cache", "_lock", "pages", "unreadable")
 
     def __init__(self, pages: PageReader) -> None:
-        """Memory of ``pages``; ``unreadable`` collects the pages whose reading met damage."""
         self.pages = pages
-        self.unreadable: set[Maddr] = set()
+        self.unreadable: dict[Maddr, str] = {}
+        self._lock = Lock()
         # each page has one place; a place is read and replaced as a whole, so threads may share it
         self._cache: list[tuple[int, bytes]] = [(-1, b"")] * CACHE_PAGES
 
@@ -73,22 +73,19 @@ class PhysicalMemory:
 
         Raises:
             MemoryFault: naming the first byte that the dump does not hold.
+            OSError: the file is out of reach as a whole; it names file and offset.
         """
-        parts: list[bytes] = []
-        at = int(maddr)
-        while size > 0:
-            part = self._piece(at, size)
-            parts.append(part)
-            at += len(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        data, missing = self._gather(maddr, size)
+        if missing:
+            raise _fault(maddr + len(data), missing)
+        return data
 
     def read_some(self, maddr: int, size: int) -> bytes:
-        """Like :meth:`PageReader.read_at`, but b"" for damaged data too; for searches."""
-        try:
-            return self._read_at(maddr, size)
-        except MemoryFault:
-            return b""
+        """The bytes from ``maddr`` up to the first that is missing or damaged, at most ``size``.
+
+        For searches; b"" where the first byte is missing.
+        """
+        return self._gather(maddr, size)[0]
 
     def read_u64(self, maddr: Maddr) -> int:
         """The little-endian 64-bit word at ``maddr``.
@@ -117,6 +114,8 @@ class PhysicalMemory:
         at = int(maddr)
         while len(text) <= limit:
             piece = self._piece(at, PAGE_SIZE - at % PAGE_SIZE)
+            if isinstance(piece, Missing):
+                raise _fault(at, piece)
             end = piece.find(b"\0")
             if end >= 0:
                 text += piece[:end]
@@ -125,30 +124,82 @@ class PhysicalMemory:
             at += len(piece)
         return None
 
-    def _piece(self, at: int, size: int) -> bytes:
-        # 1 to size bytes at a place, through the cache when they lie in one page.
-        start = at & -PAGE_SIZE
-        if at + size <= start + PAGE_SIZE:
-            held, page = self._cache[start // PAGE_SIZE % CACHE_PAGES]
-            if held == start or (page := self._fill(start)):
-                return page[at - start : at - start + size]
-        piece = self._read_at(at, size)
-        if not piece:
-            raise MemoryFault(Maddr(at), excluded=self.pages.is_excluded(at))
-        return piece
-
-    def _read_at(self, at: int, size: int) -> bytes:
+    def where_is(self, maddr: int) -> Place | None:
+        """Where in the dump's files the data of a byte lies, or None where there is none."""
         try:
-            return self.pages.read_at(at, size)
-        except MemoryFault:
-            if len(self.unreadable) < MAX_UNREADABLE:
-                self.unreadable.add(Maddr(at & -PAGE_SIZE))
-            raise
+            return self.pages.where_is(maddr)
+        except (OSError, FormatError):  # what says so cannot itself be read
+            return None
 
-    def _fill(self, start: int) -> bytes:
-        # Takes a whole page into the cache; b"" where only part of it is present.
-        page = self._read_at(start, PAGE_SIZE)
-        if len(page) < PAGE_SIZE:
-            return b""
-        self._cache[start // PAGE_SIZE % CACHE_PAGES] = (start, page)
+    def _gather(self, maddr: int, size: int) -> tuple[bytes, Missing | None]:
+        # as many bytes as are there, at most size, and what ended them before
+        at, end = int(maddr), int(maddr) + size
+        parts: list[bytes] = []
+        missing = None
+        while at < end:
+            part = self._piece(at, end - at)
+            if isinstance(part, Missing):
+                missing = part
+                break
+            parts.append(part)
+            at += len(part)
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), missing
+
+    def _piece(self, at: int, size: int) -> bytes | Missing:
+        # 1 to size bytes at a place, through the cache unless they are many pages
+        skip = at % PAGE_SIZE
+        start = at - skip
+        held, whole = self._cache[start // PAGE_SIZE % CACHE_PAGES]
+        if held == start:
+            return whole[skip : skip + size]
+        count = -(-(skip + size) // PAGE_SIZE)
+        if count >= _RUN and (run := self._run(start, count)):
+            return run if not skip and len(run) <= size else run[skip : skip + size]
+        page = self._page(start)
+        if isinstance(page, bytes):
+            self._cache[start // PAGE_SIZE % CACHE_PAGES] = (start, page)
+            return page[skip : skip + size]
+        if isinstance(page, PartialPage):
+            return page.read(skip, size)
         return page
+
+    def _run(self, start: int, count: int) -> bytes:
+        with self._lock:
+            try:
+                return self.pages.run(Mfn(start // PAGE_SIZE), count)
+            except (OSError, FormatError):
+                return b""  # page by page, it is known which of them cannot be read
+
+    def _page(self, start: int) -> bytes | PartialPage | Missing:
+        try:
+            with self._lock:
+                page = self.pages.page(Mfn(start // PAGE_SIZE))
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise self._named(start, error) from error
+            what = os.strerror(error.errno) if error.errno else str(error)
+            page = Missing(damage=f"cannot be read: {what}")
+        if isinstance(page, Missing) and page.damage:
+            return Missing(damage=self._noted(start, page.damage))
+        return page
+
+    def _noted(self, start: int, damage: str) -> str:
+        # remembers a damaged page, and names the place of its data
+        known = self.unreadable.get(Maddr(start))
+        if known is None and len(self.unreadable) < MAX_UNREADABLE:
+            place = self.where_is(start)
+            where = f" ({printable(place.path)}, file offset {place.offset:#x})" if place else ""
+            known = self.unreadable[Maddr(start)] = damage + where
+        return known or damage
+
+    def _named(self, start: int, error: OSError) -> OSError:
+        # the refusal with file and offset, where the source has not named them
+        place = self.where_is(start) if error.filename is None else None
+        if place is None:
+            return error
+        what = f"{error.strerror or error} (file offset {place.offset:#x})"
+        return OSError(error.errno, what, place.path)
+
+
+def _fault(maddr: int, missing: Missing) -> MemoryFault:
+    return MemoryFault(Maddr(maddr), excluded=missing.excluded, reason=missing.damage)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 from vmcoretool.addresses import FileOffset
@@ -25,13 +26,32 @@ from vmcoretool.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NT_PRSTATUS: Final = 1
-XEN_ELFNOTE_CRASH_INFO: Final = 0x1000001
-XEN_ELFNOTE_CRASH_REGS: Final = 0x1000002
-NT_XEN_KDUMP_CR3: Final = 0x10000001
+
+class NoteType(IntEnum):
+    """``n_type`` of the notes that are known, of whichever owner."""
+
+    NT_PRSTATUS = 1
+    NT_VMCOREDD = 0x700
+    XEN_ELFNOTE_CRASH_INFO = 0x1000001
+    XEN_ELFNOTE_CRASH_REGS = 0x1000002
+    XEN_ELFNOTE_CRASH_INFO2 = 0x1000003
+    XEN_ELFNOTE_DUMPCORE_NONE = 0x2000000
+    XEN_ELFNOTE_DUMPCORE_HEADER = 0x2000001
+    XEN_ELFNOTE_DUMPCORE_XEN_VERSION = 0x2000002
+    XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION = 0x2000003
+    NT_XEN_KDUMP_CR3 = 0x10000001
+
+
+NT_PRSTATUS: Final = NoteType.NT_PRSTATUS
+XEN_ELFNOTE_CRASH_INFO: Final = NoteType.XEN_ELFNOTE_CRASH_INFO
+XEN_ELFNOTE_CRASH_REGS: Final = NoteType.XEN_ELFNOTE_CRASH_REGS
+NT_XEN_KDUMP_CR3: Final = NoteType.NT_XEN_KDUMP_CR3
 MAX_NOTES: Final = 65_536
 _OWNER_LIMIT: Final = 64
 _ZERO_BLOCK: Final = 4096
+_HEADER_SIZE: Final = 12
+_MOST_DAMAGED: Final = 32
+"""Damaged notes that are each a finding; the others are counted."""
 
 # Owner and type of the notes a host vmcore is made of; xen.git xen/include/public/elfnote.h and
 # xen/common/kexec.c, QEMU target/i386/arch_dump.c, makedumpfile elf_info.c.
@@ -50,22 +70,18 @@ _KNOWN: Final[tuple[tuple[bytes, dict[int, tuple[int, ...]]], ...]] = (
     (b"VMCOREINFO", {0: ()}),
     (b"QEMU", {0: (440, 432)}),
 )
+_OWNERS: Final = {
+    NoteType.NT_PRSTATUS: ("CORE",),
+    NoteType.NT_VMCOREDD: ("LINUX",),
+    NoteType.NT_XEN_KDUMP_CR3: ("Xen", "XEN CORE"),
+}
+# owners whose notes all have one type, 0, are called by what they hold
 _NAMES: Final = {
-    ("CORE", NT_PRSTATUS): "NT_PRSTATUS",
-    ("Xen", XEN_ELFNOTE_CRASH_INFO): "XEN_ELFNOTE_CRASH_INFO",
-    ("Xen", XEN_ELFNOTE_CRASH_REGS): "XEN_ELFNOTE_CRASH_REGS",
-    ("Xen", 0x1000003): "XEN_ELFNOTE_CRASH_INFO2",
-    ("Xen", NT_XEN_KDUMP_CR3): "NT_XEN_KDUMP_CR3",
-    ("XEN CORE", NT_XEN_KDUMP_CR3): "NT_XEN_KDUMP_CR3",
-    ("Xen", 0x2000000): "XEN_ELFNOTE_DUMPCORE_NONE",
-    ("Xen", 0x2000001): "XEN_ELFNOTE_DUMPCORE_HEADER",
-    ("Xen", 0x2000002): "XEN_ELFNOTE_DUMPCORE_XEN_VERSION",
-    ("Xen", 0x2000003): "XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION",
     ("VMCOREINFO_XEN", 0): "VMCOREINFO_XEN",
     ("VMCOREINFO", 0): "VMCOREINFO",
     ("ERASEINFO", 0): "ERASEINFO",
     ("QEMU", 0): "QEMUCPUState",
-    ("LINUX", 0x700): "NT_VMCOREDD",
+    **{(owner, int(kind)): kind.name for kind in NoteType for owner in _OWNERS.get(kind, ("Xen",))},
 }
 
 
@@ -167,14 +183,20 @@ def walk_notes(
     words = struct.Struct("<III" if byte_order == "little" else ">III")
     notes: list[Note] = []
     findings: list[Finding] = []
+    damaged = 0
     for note, trouble in _walk(blob, offset, words):
         if note is not None:
             notes.append(note)
         if trouble:
-            findings.append(finding("note-damaged", trouble))
+            damaged += 1
+            if damaged <= _MOST_DAMAGED:
+                findings.append(finding("note-damaged", trouble))
         if len(notes) >= MAX_NOTES:
             findings.append(finding("note-damaged", f"more than {MAX_NOTES} notes: rest ignored"))
             break
+    if damaged > _MOST_DAMAGED:
+        more = f"{damaged - _MOST_DAMAGED} more like these"
+        findings.append(finding("note-damaged", more))
     return tuple(notes), tuple(findings)
 
 
@@ -207,7 +229,7 @@ def _walk(
             f"note at file offset {offset + at:#x}: {trouble}" if trouble else "",
         )
         at = _skip_zeros(blob, _pad4(end))
-        if following is not None and not any(blob[_pad4(end) : following]):
+        if following is not None and _only_zeros(blob, _pad4(end), following):
             at = following  # a few zeros, too few to be a header's room
 
 
@@ -230,6 +252,11 @@ def _settle_end(
             got = following - header.desc_start
             return following, f"n_descsz {said} ends where no note starts: {got} bytes taken"
     return end, ""
+
+
+def _only_zeros(blob: bytes, start: int, end: int) -> bool:
+    # more zeros than a header has are a CPU's room, which _skip_zeros goes over
+    return end - start <= _HEADER_SIZE and not any(blob[start:end])
 
 
 def _skip_zeros(blob: bytes, at: int) -> int:

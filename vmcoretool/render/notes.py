@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from vmcoretool.formats.api import EM_IA_64
 from vmcoretool.notes.crash_info import STRING_WORDS, CrashInfo, parse_crash_info
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, Note
 from vmcoretool.notes.registers import cpu_states, obsolete_cr3
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vmcoretool.vmcore import Vmcore
 
 _RAW_SHOWN: Final = 64
+_WORD_8: Final = "dom0_pfn_to_mfn_frame_list_list"
+_WORD_8_IA64: Final = "dom0_mm_pgd_mfn"
 _COMMON: Final = ("major", "minor", *STRING_WORDS, "tainted")
 
 
@@ -36,9 +39,10 @@ def note_objects(vmcore: Vmcore) -> list[dict[str, Any]]:
 def _fields(vmcore: Vmcore, note: Note) -> dict[str, str | None]:
     order = vmcore.container.machine.byte_order
     if (note.owner, note.type) == ("Xen", XEN_ELFNOTE_CRASH_INFO):
-        info = parse_crash_info(note, order)
+        ia64 = vmcore.container.machine.e_machine == EM_IA_64
+        info = parse_crash_info(note, order, ia64=ia64)
         if info:
-            return _crash_info(vmcore, info)
+            return _crash_info(vmcore, info, _WORD_8_IA64 if ia64 else _WORD_8)
     if note.owner in ("VMCOREINFO", "VMCOREINFO_XEN"):
         return dict(parse_vmcoreinfo(note).entries)
     old = obsolete_cr3([note], order)
@@ -60,13 +64,13 @@ def _fields(vmcore: Vmcore, note: Note) -> dict[str, str | None]:
     return {"desc": note.desc[:_RAW_SHOWN].hex() + more}
 
 
-def _crash_info(vmcore: Vmcore, info: CrashInfo) -> dict[str, str | None]:
+def _crash_info(vmcore: Vmcore, info: CrashInfo, last: str) -> dict[str, str | None]:
     fields: dict[str, str | None] = {}
     names = list(_COMMON)
     if info.has_phys_start_word:
         names.append("xen_phys_start")
     if len(info.words) > len(names):
-        names.append("dom0_pfn_to_mfn_frame_list_list")
+        names.append(last)
     for name, word in zip(names, info.words, strict=True):
         fields[name] = str(word) if name in ("major", "minor") else f"{word:#x}"
     for name, at in zip(STRING_WORDS, info.strings, strict=True):

@@ -65,12 +65,20 @@ class FileSource:
         """Up to ``size`` bytes from ``offset``; fewer only where the file ends.
 
         Raises:
-            OSError: the operating system could not read.
+            OSError: the operating system could not read; it names file and offset.
             ValueError: it is closed.
         """
         fd = self._descriptor()
         if offset >= self.size:
             return b""
+        try:
+            return self._read(fd, size, offset)
+        except OSError as error:
+            what = f"{os.strerror(error.errno or 0)} (file offset {offset:#x})"
+            raise OSError(error.errno, what, self.path) from error
+
+    @staticmethod
+    def _read(fd: int, size: int, offset: int) -> bytes:
         data = os.pread(fd, size, offset)
         while 0 < len(data) < size:  # a signal or a network file system may cut a read short
             more = os.pread(fd, size - len(data), offset + len(data))

@@ -3,59 +3,60 @@
 from __future__ import annotations
 
 from array import array
-from threading import Lock
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.sources.file import ByteSource
+
 _RANK_BYTES: Final = 512
-_BLOCK: Final = 4096
+_CHUNK: Final = 64 * 1024
+_HELD: Final = 256  # chunks: 16 MiB, the bits of 512 GiB
+_BLOCK: Final = 512
 _FULL: Final = b"\xff" * _BLOCK
 _EMPTY: Final = bytes(_BLOCK)
+_EMPTY_CHUNK: Final = bytes(_CHUNK)
 
 
 class PageBitmap:
-    """The bits of all frames below ``frames``; nothing per page is made a Python object.
+    """The bits of all frames below ``frames``.
 
-    Ranks (how many set bits lie below a frame) are counted as far as they are asked for.
+    They stay in the file but for the chunks used last, and nothing per page is made a Python
+    object.  Several threads may ask.
     """
 
-    __slots__ = ("_bits", "_counting", "_ranks", "frames")
-
-    def __init__(self, bits: bytes, frames: int) -> None:
-        self.frames = min(frames, 8 * len(bits))
-        size = self.frames + 7 >> 3
-        bits = bits[:size]
-        if self.frames % 8:  # bits behind the last frame mean nothing
-            bits = bits[:-1] + bytes([bits[-1] & (1 << self.frames % 8) - 1])
-        self._bits = bits
-        self._ranks = array("Q", [0])
-        self._counting = Lock()
+    def __init__(self, source: ByteSource, offset: int, size: int, frames: int) -> None:
+        """The bitmap of ``size`` bytes at an offset of a file, as far as the file has it."""
+        self._source = source
+        self._offset = offset
+        self.frames = min(frames, 8 * max(min(size, source.size - offset), 0))
+        self._size = self.frames + 7 >> 3
+        # each chunk has one place, which is read and replaced as a whole
+        self._chunks: list[tuple[int, bytes]] = [(-1, b"")] * _HELD
 
     def __contains__(self, frame: int) -> bool:
-        return 0 <= frame < self.frames and bool(self._bits[frame >> 3] >> (frame & 7) & 1)
+        if not 0 <= frame < self.frames:
+            return False
+        at = frame >> 3
+        return bool(self._chunk(at // _CHUNK)[at % _CHUNK] >> (frame & 7) & 1)
 
     def rank(self, frame: int) -> int:
         """How many set bits lie below ``frame``."""
-        block, rest = divmod(min(frame, self.frames), 8 * _RANK_BYTES)
-        ranks, bits = self._ranks, self._bits
-        if len(ranks) <= block:
-            with self._counting:  # two threads must not both append one block
-                while len(ranks) <= block:
-                    start = (len(ranks) - 1) * _RANK_BYTES
-                    ranks.append(ranks[-1] + _ones(bits[start : start + _RANK_BYTES]))
+        frame = min(frame, self.frames)
+        block, rest = divmod(frame, 8 * _RANK_BYTES)
         start = block * _RANK_BYTES
         whole, odd = divmod(rest, 8)
-        count = ranks[block] + _ones(bits[start : start + whole])
+        count = self._ranks[block] + _ones(self._bytes(start, start + whole))
         if odd:
-            count += (bits[start + whole] & (1 << odd) - 1).bit_count()
+            count += (self._bytes(start + whole, start + whole + 1)[0] & (1 << odd) - 1).bit_count()
         return count
 
     def run_length(self, frame: int, limit: int) -> int:
         """How many frames from ``frame`` on are set without a gap, at most ``limit``."""
         limit = max(min(limit, self.frames - frame), 0)
-        bits = int.from_bytes(self._bits[frame >> 3 : frame + limit + 7 >> 3], "little")
+        bits = int.from_bytes(self._bytes(frame >> 3, frame + limit + 7 >> 3), "little")
         bits >>= frame & 7
         return min((~bits & bits + 1).bit_length() - 1, limit)
 
@@ -64,20 +65,29 @@ class PageBitmap:
         """How many bits are set."""
         return self.rank(self.frames)
 
+    @property
+    def end(self) -> int:
+        """The first frame behind all set bits."""
+        for number in range((self._size - 1) // _CHUNK, -1, -1):
+            chunk = self._chunk(number).rstrip(b"\0")
+            if chunk:
+                return 8 * (number * _CHUNK + len(chunk) - 1) + chunk[-1].bit_length()
+        return 0
+
     def and_not_count(self, other: PageBitmap) -> int:
         """How many frames are set here and not in ``other``."""
         total = 0
-        for start in range(0, len(self._bits), 1 << 16):
-            ours = int.from_bytes(self._bits[start : start + (1 << 16)], "little")
-            theirs = int.from_bytes(other._bits[start : start + (1 << 16)], "little")
+        for at in range(0, self._size, _CHUNK):
+            end = min(at + _CHUNK, self._size)
+            ours = int.from_bytes(self._bytes(at, end), "little")
+            theirs = int.from_bytes(other._bytes(at, min(end, other._size)), "little")
             total += (ours & ~theirs).bit_count()
         return total
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """(first, end) of each stretch of set bits, in ascending order."""
         began = -1
-        for at in range(0, len(self._bits), _BLOCK):
-            block = self._bits[at : at + _BLOCK]
+        for at, block in self._blocks():
             if (began >= 0 and block == _FULL) or (began < 0 and block == _EMPTY):
                 continue
             for first, end in _block_runs(block):
@@ -96,7 +106,72 @@ class PageBitmap:
                 yield began, 8 * at
                 began = -1
         if began >= 0:
-            yield began, 8 * len(self._bits)
+            yield began, 8 * self._size
+
+    def ranges(self, most: int) -> Iterator[tuple[int, int]]:
+        """The stretches of set bits or, where they are more than ``most``, wider ranges of them.
+
+        Where ranges are wider, some of the bits in them are not set.
+        """
+        if self._stretches() <= most:
+            yield from self.runs()
+            return
+        step = -(-self._size // most)
+        began = -1
+        for at in range(0, self._size, step):
+            used = any(self._bytes(at, min(at + step, self._size)))
+            if used and began < 0:
+                began = 8 * at
+            elif began >= 0 and not used:
+                yield began, 8 * at
+                began = -1
+        if began >= 0:
+            yield began, self.frames
+
+    def _blocks(self) -> Iterator[tuple[int, bytes]]:
+        # all blocks and where they start; of empty chunks the first alone
+        for number in range(-(-self._size // _CHUNK)):
+            chunk = self._chunk(number)
+            for at in range(0, _BLOCK if chunk == _EMPTY_CHUNK else len(chunk), _BLOCK):
+                yield number * _CHUNK + at, chunk[at : at + _BLOCK]
+
+    def _stretches(self) -> int:
+        # how many there are, one more for each chunk's border that one lies on
+        count = 0
+        for at in range(0, self._size, _CHUNK):
+            bits = int.from_bytes(self._bytes(at, min(at + _CHUNK, self._size)), "little")
+            count += (bits & ~(bits << 1)).bit_count()
+        return count
+
+    @cached_property
+    def _ranks(self) -> array[int]:
+        ranks = array("Q", [0])
+        for number in range(-(-self._size // _CHUNK)):
+            chunk = self._chunk(number)
+            if chunk == _EMPTY_CHUNK:
+                ranks.extend(ranks[-1:] * (_CHUNK // _RANK_BYTES))
+                continue
+            for at in range(0, len(chunk), _RANK_BYTES):
+                ranks.append(ranks[-1] + _ones(chunk[at : at + _RANK_BYTES]))
+        return ranks
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        number, skip = divmod(start, _CHUNK)
+        if skip + end - start <= _CHUNK:
+            return self._chunk(number)[skip : skip + end - start] if end > start else b""
+        first = self._chunk(number)[skip:]
+        return first + self._bytes(start + len(first), end)
+
+    def _chunk(self, number: int) -> bytes:
+        held, chunk = self._chunks[number % _HELD]
+        if held != number:
+            at = number * _CHUNK
+            size = min(_CHUNK, self._size - at)
+            chunk = self._source.pread(size, self._offset + at).ljust(size, b"\0")
+            if at + size == self._size and self.frames % 8:  # the last bits mean nothing
+                chunk = chunk[:-1] + bytes([chunk[-1] & (1 << self.frames % 8) - 1])
+            self._chunks[number % _HELD] = (number, chunk)
+        return chunk
 
 
 def _ones(data: bytes) -> int:

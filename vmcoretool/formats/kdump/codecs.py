@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from vmcoretool.errors import UnsupportedFormatError
+from vmcoretool.errors import FormatError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,8 @@ ZSTD: Final = 0x20
 NAMES: Final = {ZLIB: "zlib", LZO: "LZO", SNAPPY: "snappy", ZSTD: "zstd"}
 
 
-class PageDataError(ValueError):
-    """Compressed data that does not yield one page."""
+class PageDataError(FormatError):
+    """Compressed data that does not yield one page; it becomes the damage of that page."""
 
 
 def find_codec(flags: int) -> Callable[[bytes, int], bytes]:

@@ -93,7 +93,9 @@ def read_header(source: ByteSource) -> KdumpHeader:
     block = source.pread(512, 0)
     if len(block) < 464:
         raise TruncatedError(
-            f"the file ends inside its kdump header ({len(block)} bytes)", where=FileOffset(0)
+            f"the file ends inside its kdump header ({len(block)} bytes)",
+            path=source.path,
+            where=FileOffset(0),
         )
     layouts: tuple[tuple[int, Order], ...] = (
         (64, "little"),
@@ -118,6 +120,7 @@ def read_header(source: ByteSource) -> KdumpHeader:
         )
     raise FormatError(
         "no width and byte order makes sense of the kdump header",
+        path=source.path,
         where=FileOffset(8),
         cure="the header is damaged: get the dump again from where it was saved",
     )
@@ -179,10 +182,12 @@ def _sub_header(source: ByteSource, main: Any, bits: int, order: Order) -> Any:
             candidates.append(layout.parse(block))
         except ConstructError as error:
             raise TruncatedError(
-                "the file ends inside its kdump sub-header", where=FileOffset(main.block_size)
+                "the file ends inside its kdump sub-header",
+                path=source.path,
+                where=FileOffset(main.block_size),
             ) from error
     # the wrong packing puts pointers where no note can be, or sees none where there are some
-    return max(candidates, key=lambda one: _pointer_score(one, area))
+    return max(candidates, key=lambda sub: _pointer_score(sub, area))
 
 
 def _pointer_score(sub: Any, area: range) -> int:

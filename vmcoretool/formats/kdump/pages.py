@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, Extent, Maddr
-from vmcoretool.errors import FormatError, MemoryFault, UnsupportedFormatError
-from vmcoretool.findings import Finding, finding
+from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr
+from vmcoretool.errors import FormatError, UnsupportedFormatError
+from vmcoretool.formats.api import read_or_lost
 from vmcoretool.formats.kdump.bitmap import PageBitmap
 from vmcoretool.formats.kdump.codecs import PageDataError, find_codec
 from vmcoretool.formats.kdump.parts import (
@@ -25,77 +24,85 @@ from vmcoretool.formats.kdump.parts import (
     find_missing,
     make_parts,
 )
+from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PageReader, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from vmcoretool.addresses import Mfn
+    from vmcoretool.formats.api import Observed
     from vmcoretool.formats.kdump.header import KdumpHeader
     from vmcoretool.sources.file import ByteSource
 
 MAX_BITMAP_BYTES: Final = 512 * MIB
 """Both bitmaps of a machine of 8 TiB; larger ones are refused."""
+MAX_RANGES: Final = 1 << 18
+"""Ranges that a search is told of; where there are more stretches of pages, wider ones."""
 _RUN_PAGES: Final = 256
-_NOT_A_PAGE: Final = "its data is damaged"
+_TABLE_ROWS: Final = 256
+_NOT_A_PAGE: Final = "has damaged data"
 _NO_MAP: Final = "cannot be told from others: the dump's page bitmap is damaged"
 
 
-class KdumpPages:
-    """The PageReader of a kdump file or split set.
+class Descriptor(NamedTuple):
+    """Where a page's data lies; the flags name its codec."""
 
-    Args:
-        headers: of the parts.
-        sources: the parts, in the same order.
-        findings: gets what is missing or damaged.
+    offset: int
+    size: int
+    flags: int
+    page_flags: int
 
-    Raises:
-        UnsupportedFormatError: bitmaps of more than MAX_BITMAP_BYTES.
-        FormatError: two parts hold the same frames.
-    """
+
+class KdumpPages(PageReader):
+    """The PageReader of a kdump file or split set."""
 
     def __init__(
-        self, headers: list[KdumpHeader], sources: Sequence[ByteSource], findings: list[Finding]
+        self, headers: list[KdumpHeader], sources: Sequence[ByteSource], observed: Observed
     ) -> None:
+        """Find bitmaps and descriptors.
+
+        Args:
+            headers: of the parts.
+            sources: the parts, in the same order.
+            observed: gets what is missing or damaged.
+
+        Raises:
+            UnsupportedFormatError: bitmaps of more than MAX_BITMAP_BYTES.
+            FormatError: two parts hold the same frames.
+        """
         header = headers[0]
         self._size = header.block_size
         self._unpack = struct.Struct(("<" if header.order == "little" else ">") + "QIIQ")
         self._codecs: dict[int, Callable[[bytes, int], bytes]] = {}
-        self._last: tuple[tuple[int, ...], bytes] = ((), b"")  # source, offset, size, flags; page
-        self._table: tuple[int, int, bytes] = (
-            -1,
-            0,
-            b"",
-        )  # source, first index, bytes
-        self._source = sources[0]
+        # what was used last: part, descriptor and the page; part, first row and rows of the table
+        self._last: tuple[int, Descriptor | None, bytes] = (-1, None, b"")
+        self._table: tuple[int, int, bytes] = (-1, 0, b"")
         start = self._size * (1 + header.sub_hdr_size)
         length = header.bitmap_blocks * self._size
         if length > MAX_BITMAP_BYTES:
-            raise UnsupportedFormatError(f"bitmaps of {length // MIB} MiB are too large")
-        bitmap_bytes = (header.frames + 7) // 8
-        two = header.bitmap_blocks >= 2 * ((bitmap_bytes + self._size - 1) // self._size)
+            raise UnsupportedFormatError(
+                f"bitmaps of {length // MIB} MiB are too large", path=sources[0].path
+            )
+        blocks = (header.frames + 7) // 8 + self._size - 1 >> self._size.bit_length() - 1
+        two = header.bitmap_blocks >= 2 * blocks
         half = length // 2 if two else 0
-        self._ram_at = (start, length - half, header.frames)
-        bits = sources[0].pread(length - half, start + half)
-        if len(bits) * 8 < header.frames:
-            findings.append(finding("truncated", "the file ends inside its page bitmap"))
-        self.dumped = PageBitmap(bits, header.frames)
+        # bitmap 1: which frames are RAM; the same as bitmap 2 in old files that have only one
+        self.ram = PageBitmap(sources[0], start, length - half, header.frames)
+        self.dumped = PageBitmap(sources[0], start + half, length - half, header.frames)
+        if self.dumped.frames < header.frames:
+            observed.lost("the file ends inside its page bitmap")
         parts = make_parts(headers, sources, self.dumped, start + length)
-        find_missing(parts, self.dumped, findings)
+        find_missing(parts, self.dumped, observed)
         self._parts = [
-            self._checked(part, diskdump=header.diskdump, findings=findings) for part in parts
+            self._checked(part, diskdump=header.diskdump, observed=observed) for part in parts
         ]
         self._starts = [part.start_pfn for part in parts]
         if two:
-            self._check_ram(findings)
-
-    @cached_property
-    def ram(self) -> PageBitmap:
-        """Bitmap 1: which frames are RAM; the same as bitmap 2 in old files that have only one."""
-        start, length, frames = self._ram_at
-        return PageBitmap(self._source.pread(length, start), frames)
+            self._check_ram(observed)
 
     @property
     def present_pages(self) -> int:
-        """As :attr:`vmcoretool.memory.physical.PageReader.present_pages`."""
+        """As :attr:`vmcoretool.memory.pages.PageReader.present_pages`."""
         return sum(
             self.dumped.rank(part.end_pfn) - self.dumped.rank(part.start_pfn)
             for part in self._parts
@@ -104,97 +111,129 @@ class KdumpPages:
 
     @property
     def excluded_pages(self) -> int:
-        """As :attr:`vmcoretool.memory.physical.PageReader.excluded_pages`."""
+        """As :attr:`vmcoretool.memory.pages.PageReader.excluded_pages`."""
         lost = self.dumped.count - self.present_pages
         return self.ram.and_not_count(self.dumped) + lost
 
+    @property
+    def end(self) -> Maddr:
+        """As :attr:`vmcoretool.memory.pages.PageReader.end`."""
+        return Maddr(self.ram.end * self._size)
+
     def extents(self) -> Iterator[Extent]:
-        """As :meth:`vmcoretool.memory.physical.PageReader.extents`."""
+        """As :meth:`vmcoretool.memory.pages.PageReader.extents`."""
         for first, end in self.ram.runs():
             yield Extent(Maddr(first * self._size), Maddr(end * self._size))
 
     def stored(self) -> Iterator[Extent]:
-        """As :meth:`vmcoretool.memory.physical.PageReader.stored`."""
-        for part in filter(attrgetter("trusted"), self._parts):
-            for first, end in self.dumped.runs():
+        """As :meth:`vmcoretool.memory.pages.PageReader.stored`."""
+        parts = list(filter(attrgetter("trusted"), self._parts))
+        ends = [part.end_pfn for part in parts]
+        for first, end in self.dumped.ranges(MAX_RANGES):
+            for part in parts[bisect_right(ends, first) :]:
+                if part.start_pfn >= end:
+                    break
                 low, high = max(first, part.start_pfn), min(end, part.end_pfn)
-                if low < high:
-                    yield Extent(Maddr(low * self._size), Maddr(high * self._size))
+                yield Extent(Maddr(low * self._size), Maddr(high * self._size))
 
     def is_present(self, maddr: int) -> bool:
-        """As :meth:`vmcoretool.memory.physical.PageReader.is_present`."""
+        """As :meth:`vmcoretool.memory.pages.PageReader.is_present`."""
         pfn = maddr // self._size
-        part = self._part(pfn)
-        return pfn in self.dumped and part is not None and part.trusted
+        number = self._part(pfn)
+        return number is not None and self._parts[number].trusted and pfn in self.dumped
 
     def is_excluded(self, maddr: int) -> bool:
-        """As :meth:`vmcoretool.memory.physical.PageReader.is_excluded`."""
+        """As :meth:`vmcoretool.memory.pages.PageReader.is_excluded`."""
         return maddr // self._size in self.ram and not self.is_present(maddr)
 
-    def read_at(self, maddr: int, size: int) -> bytes:
-        """As :meth:`vmcoretool.memory.physical.PageReader.read_at`."""
-        pfn, skip = divmod(maddr, self._size)
-        part = self._part(pfn)
-        if part is None or pfn not in self.dumped:
+    def page(self, mfn: Mfn) -> bytes | Missing:
+        """As :meth:`vmcoretool.memory.pages.PageReader.page`."""
+        pfn, skip = divmod(mfn * PAGE_SIZE, self._size)
+        number = self._part(pfn)
+        if number is None or pfn not in self.dumped:
+            return EXCLUDED if pfn in self.ram else ABSENT
+        if not self._parts[number].trusted:
+            return Missing(damage=_NO_MAP)
+        page = self._page(number, pfn)
+        if isinstance(page, Missing) or self._size == PAGE_SIZE:
+            return page
+        return page[skip : skip + PAGE_SIZE]
+
+    def run(self, mfn: Mfn, count: int) -> bytes:
+        """As :meth:`vmcoretool.memory.pages.PageReader.run`."""
+        pfn, skip = divmod(mfn * PAGE_SIZE, self._size)
+        number = self._part(pfn)
+        if number is None or pfn not in self.dumped or not self._parts[number].trusted:
             return b""
-        if not part.trusted:
-            raise self._fault(pfn, _NO_MAP)
-        wanted = min(-(-(skip + size) // self._size), _RUN_PAGES)
-        if wanted == 1:
-            return self._page(part, pfn)[skip : skip + size]
-        return self._run(part, pfn, wanted)[skip : skip + size]
+        wanted = min(-(-(skip + count * PAGE_SIZE) // self._size), _RUN_PAGES)
+        data = self._run(number, pfn, wanted)
+        end = skip + count * PAGE_SIZE
+        return data if not skip and len(data) <= end else data[skip:end]
 
-    def _part(self, pfn: int) -> Part | None:
-        at = bisect_right(self._starts, pfn) - 1
-        if at < 0 or pfn >= self._parts[at].end_pfn:
+    def where_is(self, maddr: int) -> Place | None:
+        """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
+        pfn, skip = divmod(maddr, self._size)
+        number = self._part(pfn)
+        if number is None or not self.is_present(maddr):
             return None
-        return self._parts[at]
+        row = self._descriptor(number, pfn)
+        if isinstance(row, Missing) or not row.offset:
+            return None
+        path = self._parts[number].source.path
+        if row.flags & 0xFF:
+            return Place(path, FileOffset(row.offset), row.size)
+        return Place(path, FileOffset(row.offset + skip), PAGE_SIZE - maddr % PAGE_SIZE)
 
-    def _run(self, part: Part, pfn: int, wanted: int) -> bytes:
-        # consecutive frames; a damaged one ends the run, and is told when it is asked for itself
+    def _part(self, pfn: int) -> int | None:
+        # the number of the part that holds a frame
+        at = bisect_right(self._starts, pfn) - 1
+        return at if at >= 0 and pfn < self._parts[at].end_pfn else None
+
+    def _run(self, number: int, pfn: int, wanted: int) -> bytes:
+        # consecutive frames; a damaged one ends the run, and is reported when it is asked for
+        part = self._parts[number]
         count = self.dumped.run_length(pfn, min(wanted, part.end_pfn - pfn))
         rows = self._rows(part, self.dumped.rank(pfn) - part.first_rank, count)
         start, data = self._data_of(part, rows)
         if self._is_plain(rows, start, len(data)):
             return data
         pages: list[bytes] = []
-        for offset, size, flags, _ in rows:
-            at = offset - start
-            if offset and at >= 0 and 0 < size <= self._size and at + size <= len(data):
-                page = self._unpacked(data[at : at + size], flags)
-            else:
-                page = None  # the shared page of zeros lies elsewhere
+        for row in rows:
+            at = row.offset - start
+            page: bytes | Missing | None = None  # the shared page of zeros lies elsewhere
+            if row.offset and at >= 0 and 0 < row.size <= self._size and at + row.size <= len(data):
+                page = self._unpacked(data[at : at + row.size], row.flags)
             if page is None:
-                try:
-                    page = self._page(part, pfn + len(pages))
-                except MemoryFault:
-                    break
+                page = self._page(number, pfn + len(pages))
+            if isinstance(page, Missing):
+                break
             pages.append(page)
-        return b"".join(pages) if pages else self._page(part, pfn)
+        return b"".join(pages)
 
-    def _rows(self, part: Part, index: int, count: int) -> list[tuple[int, ...]]:
+    def _rows(self, part: Part, index: int, count: int) -> list[Descriptor]:
         # descriptors that follow one another, as many as can be read
         try:
             table = part.source.pread(DESCRIPTOR * count, part.descriptors + index * DESCRIPTOR)
         except FormatError:
             return []
-        return list(self._unpack.iter_unpack(table[: len(table) - len(table) % DESCRIPTOR]))
+        whole = len(table) - len(table) % DESCRIPTOR
+        return list(map(Descriptor._make, self._unpack.iter_unpack(table[:whole])))
 
-    def _data_of(self, part: Part, rows: list[tuple[int, ...]]) -> tuple[int, bytes]:
+    def _data_of(self, part: Part, rows: list[Descriptor]) -> tuple[int, bytes]:
         # Where the data of most of them starts, and it: writers put it down frame by frame.
         if not rows:
             return 0, b""
-        end = max(offset + size for offset, size, _, _ in rows)
+        end = max(row.offset + row.size for row in rows)
         lowest = end - len(rows) * self._size
-        start = min((row[0] for row in rows if row[0] >= lowest), default=end)
+        start = min((row.offset for row in rows if row.offset >= lowest), default=end)
         try:
             return start, part.source.pread(end - start, start)
         except (FormatError, OverflowError):  # a part of it never arrived, or is nowhere
             return 0, b""
 
-    def _is_plain(self, rows: list[tuple[int, ...]], start: int, size: int) -> bool:
+    def _is_plain(self, rows: list[Descriptor], start: int, size: int) -> bool:
         # Whether the data is the pages themselves, one behind the other.
-        if not start or rows[0][2] & 0xFF or size != len(rows) * self._size:
+        if not start or rows[0].flags & 0xFF or size != len(rows) * self._size:
             return False
         places = range(start, start + size, self._size)
         return all(
@@ -215,81 +254,87 @@ class KdumpPages:
         except PageDataError:
             return None
 
-    def _page(self, part: Part, pfn: int) -> bytes:
-        index = self.dumped.rank(pfn) - part.first_rank
-        offset, size, flags, _ = self._descriptor(part, pfn, index)
-        if offset == 0:
-            raise self._fault(pfn, "was lost: the dump was not written to its end")
-        last = self._last  # read once: another thread may replace it
-        key = (id(part.source), offset, size, flags)
-        if key == last[0]:  # the shared page of zeros
-            return last[1]
-        if not 0 < size <= self._size:
-            raise self._fault(pfn, f"{_NOT_A_PAGE}: its descriptor says {size} bytes")
-        data = self._read(part, pfn, offset, size)
-        if flags & 0xFF:
-            page = self._decompress(pfn, flags & 0xFF, data)
-        elif size == self._size:
-            page = data
-        else:
-            raise self._fault(pfn, f"{_NOT_A_PAGE}: {size} uncompressed bytes")
-        self._last = (key, page)
+    def _page(self, number: int, pfn: int) -> bytes | Missing:
+        # the whole block of a frame
+        row = self._descriptor(number, pfn)
+        if isinstance(row, Missing):
+            return row
+        if row.offset == 0:
+            return Missing(damage="was lost: the dump was not written to its end")
+        last = self._last
+        if last[:2] == (number, row):  # the shared page of zeros
+            return last[2]
+        page = self._read_page(self._parts[number].source, row)
+        if isinstance(page, bytes):
+            self._last = (number, row, page)
         return page
 
-    def _decompress(self, pfn: int, flags: int, data: bytes) -> bytes:
+    def _read_page(self, source: ByteSource, row: Descriptor) -> bytes | Missing:
+        if not 0 < row.size <= self._size:
+            return Missing(damage=f"{_NOT_A_PAGE}: its descriptor says {row.size} bytes")
+        data = _read(source, row.size, row.offset)
+        if isinstance(data, Missing):
+            return data
+        if row.flags & 0xFF:
+            return self._decompressed(row.flags & 0xFF, data)
+        if row.size != self._size:
+            return Missing(damage=f"{_NOT_A_PAGE}: {row.size} uncompressed bytes")
+        return data
+
+    def _decompressed(self, flags: int, data: bytes) -> bytes | Missing:
         try:
             if flags not in self._codecs:
                 self._codecs[flags] = find_codec(flags)
             return self._codecs[flags](data, self._size)
         except PageDataError as error:
-            raise self._fault(pfn, f"{_NOT_A_PAGE}: {error}") from error
+            return Missing(damage=f"{_NOT_A_PAGE}: {error}")
 
-    def _descriptor(self, part: Part, pfn: int, index: int) -> tuple[int, int, int, int]:
-        place = id(part.source)
+    def _descriptor(self, number: int, pfn: int) -> Descriptor | Missing:
+        part = self._parts[number]
+        index = self.dumped.rank(pfn) - part.first_rank
+        place = part.descriptors + index * DESCRIPTOR
         held, first, table = self._table
-        if held != place or not 0 <= (index - first) * DESCRIPTOR < len(table):
+        if held != number or not 0 <= (index - first) * DESCRIPTOR < len(table):
             first = index
             try:
-                table = part.source.pread(
-                    DESCRIPTOR * _RUN_PAGES, part.descriptors + index * DESCRIPTOR
-                )
+                table = part.source.pread(DESCRIPTOR * _TABLE_ROWS, place)
             except FormatError:  # a flattened stream that ends early may hold this one all the same
-                table = self._read(part, pfn, part.descriptors + index * DESCRIPTOR, DESCRIPTOR)
+                row = _read(part.source, DESCRIPTOR, place)
+                if isinstance(row, Missing):
+                    return row
+                table = row
             table = table[: len(table) - len(table) % DESCRIPTOR]
             if not table:
-                raise self._fault(pfn, "was lost: the file ends before its descriptor")
-            self._table = (place, first, table)
-        words: tuple[int, int, int, int] = self._unpack.unpack_from(
-            table, (index - first) * DESCRIPTOR
-        )
-        return words
+                return Missing(damage="was lost: the file ends before its descriptor")
+            self._table = (number, first, table)
+        return Descriptor._make(self._unpack.unpack_from(table, (index - first) * DESCRIPTOR))
 
-    def _read(self, part: Part, pfn: int, offset: int, size: int) -> bytes:
-        try:
-            data = part.source.pread(size, offset)
-        except FormatError as error:
-            raise self._fault(pfn, "was lost: the stream ends before it") from error
-        if len(data) < size:
-            raise self._fault(pfn, f"was lost: the file ends before offset {offset + size:#x}")
-        return data
-
-    def _fault(self, pfn: int, reason: str) -> MemoryFault:
-        return MemoryFault(Maddr(pfn * self._size), reason=reason)
-
-    def _checked(self, part: Part, *, diskdump: bool, findings: list[Finding]) -> Part:
+    def _checked(self, part: Part, *, diskdump: bool, observed: Observed) -> Part:
         # where diskdump's own tools put the first data is not known
         if not diskdump:
-            part = check_map(part, self.dumped, self._unpack, self._size, findings)
+            part = check_map(part, self.dumped, self._unpack, self._size, observed)
         if part.trusted:
-            find_end(part, self.dumped, self._unpack, self._size, findings)
+            find_end(part, self.dumped, self._unpack, self._size, observed)
         return part
 
-    def _check_ram(self, findings: list[Finding]) -> None:
+    def _check_ram(self, observed: Observed) -> None:
         # what was dumped is RAM; a bit too many among the dumped would have shown already
         try:
             stray = self.dumped.and_not_count(self.ram)
         except FormatError:
-            return  # said already: the stream is incomplete
+            return  # reported already: the stream is incomplete
         if stray and all(part.trusted for part in self._parts):
             message = f"{stray} frames are marked as dumped, but not as RAM"
-            findings.append(finding("page-map-damaged", message))
+            observed.odd("page-map-damaged", message)
+
+
+def _read(source: ByteSource, size: int, offset: int) -> bytes | Missing:
+    try:
+        data = read_or_lost(source, size, offset)
+    except OverflowError:  # a place that no file has
+        data = b""
+    if isinstance(data, Missing):
+        return Missing(damage="was lost: the stream ends before it")
+    if len(data) < size:
+        return Missing(damage=f"was lost: the file ends before offset {offset + size:#x}")
+    return data

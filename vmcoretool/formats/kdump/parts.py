@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.errors import FormatError
-from vmcoretool.findings import Finding, finding
 
 if TYPE_CHECKING:
     import struct
     from collections.abc import Sequence
 
+    from vmcoretool.formats.api import Observed
     from vmcoretool.formats.kdump.bitmap import PageBitmap
     from vmcoretool.formats.kdump.header import KdumpHeader
     from vmcoretool.sources.file import ByteSource
@@ -54,16 +54,16 @@ def make_parts(
     """
     parts = [
         Part(
-            one.start_pfn,
-            one.end_pfn,
+            header.start_pfn,
+            header.end_pfn,
             source,
             descriptors,
-            dumped.rank(one.start_pfn) if one.split else 0,
+            dumped.rank(header.start_pfn) if header.split else 0,
         )
-        for one, source in zip(headers, sources, strict=True)
-        if one.start_pfn < one.end_pfn
+        for header, source in zip(headers, sources, strict=True)
+        if header.start_pfn < header.end_pfn
     ]
-    parts.sort(key=lambda part: part[:2])
+    parts.sort(key=lambda part: (part.start_pfn, part.end_pfn))
     for before, part in pairwise(parts):
         if part.start_pfn < before.end_pfn:
             raise FormatError(
@@ -74,14 +74,14 @@ def make_parts(
     return parts
 
 
-def find_missing(parts: Sequence[Part], dumped: PageBitmap, findings: list[Finding]) -> None:
-    """Tell the frames that no part holds."""
+def find_missing(parts: Sequence[Part], dumped: PageBitmap, observed: Observed) -> None:
+    """Report the frames that no part holds."""
     at = 0
     for part in [*parts, None]:
         start = part.start_pfn if part else dumped.frames
         if start > at and dumped.rank(start) > dumped.rank(at):
             message = f"no part holds frames {at:#x} to {start:#x}"
-            findings.append(finding("split-part-missing", message))
+            observed.lost(message, code="split-part-missing")
         if part:
             at = max(at, part.end_pfn)
 
@@ -91,23 +91,22 @@ def find_end(
     dumped: PageBitmap,
     unpack: struct.Struct,
     block_size: int,
-    findings: list[Finding],
+    observed: Observed,
 ) -> None:
-    """Tell when a part was cut short: the data of its last frame is missing."""
+    """Report a part that was cut short: the data of its last frame is missing."""
     last = dumped.rank(part.end_pfn) - part.first_rank - 1
     if last < 0:
         return
     try:
         raw = part.source.pread(DESCRIPTOR, part.descriptors + last * DESCRIPTOR)
     except FormatError:
-        return  # said already: the stream is incomplete
+        return  # reported already: the stream is incomplete
     lost = len(raw) < DESCRIPTOR
     if not lost:
         offset, size, _, _ = unpack.unpack(raw)
         lost = offset == 0 or (offset + size > part.source.size and size <= block_size)
     if lost:
-        message = f"{part.source.path}: the data of the last pages is missing"
-        findings.append(finding("truncated", message))
+        observed.lost(f"{part.source.path}: the data of the last pages is missing")
 
 
 def check_map(
@@ -115,7 +114,7 @@ def check_map(
     dumped: PageBitmap,
     unpack: struct.Struct,
     block_size: int,
-    findings: list[Finding],
+    observed: Observed,
 ) -> Part:
     """The part, no longer trusted where the bitmap has other than the descriptors' frames."""
     own = dumped.rank(part.end_pfn) - part.first_rank
@@ -129,8 +128,9 @@ def check_map(
         if counted > dumped.count:
             if part.end_pfn - part.start_pfn == dumped.frames:
                 # pages and their bits are written piece by piece: the last pieces never were
-                message = f"{part.source.path}: the bitmap has {dumped.count} of {counted} pages"
-                findings.append(finding("truncated", message))
+                observed.lost(
+                    f"{part.source.path}: the bitmap has {dumped.count} of {counted} pages"
+                )
             return part
         # a bit of another part's frames moves nothing here
         if own <= counted and any(map(any, _rows(part, unpack, own - 1, 1))):
@@ -139,7 +139,7 @@ def check_map(
         f"{part.source.path}: the page bitmap has {dumped.count} frames, the file was written "
         f"with {counted}: it cannot be told which page is which frame's"
     )
-    findings.append(finding("page-map-damaged", message))
+    observed.odd("page-map-damaged", message)
     return part._replace(trusted=False)
 
 

@@ -14,12 +14,12 @@ Sources: makedumpfile diskdump_mod.h, crash diskdump.c.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import FileOffset
 from vmcoretool.errors import FormatError
-from vmcoretool.findings import Finding, finding
 from vmcoretool.formats.api import (
     EM_386,
     EM_X86_64,
@@ -27,8 +27,10 @@ from vmcoretool.formats.api import (
     Format,
     Machine,
     NoteBlob,
+    Observed,
     machine_number,
 )
+from vmcoretool.formats.elf_headers import ElfMachine
 from vmcoretool.formats.kdump.header import (
     MAX_NOTE_BYTES,
     KdumpHeader,
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
 
 
+_UNAME: Final = re.compile("[a-z][a-z0-9_]+")
+"""What ``uname -m`` can say; anything else is damage, or room that nobody filled."""
+
+
 def _open(sources: Sequence[ByteSource]) -> Container:
     headers = [read_header(source) for source in sources]
     header = headers[0]
@@ -57,35 +63,30 @@ def _open(sources: Sequence[ByteSource]) -> Container:
                 path=source.path,
                 cure="give one dump at a time, or all parts of one set",
             )
-    findings: list[Finding] = []
-    pages = KdumpPages(headers, sources, findings)
-    blobs = tuple(_note_blobs(sources[0], header, findings))
-    findings.extend(
-        finding("truncated", f"{source.path}: its writer marked it as incomplete")
-        for one, source in zip(headers, sources, strict=True)
-        if one.incomplete
-    )
+    observed = Observed()
+    pages = KdumpPages(headers, sources, observed)
+    blobs = tuple(_note_blobs(sources[0], header, observed))
+    for own_header, source in zip(headers, sources, strict=True):
+        if own_header.incomplete:
+            observed.lost(f"{source.path}: its writer marked it as incomplete")
     if not all(source.complete for source in sources):
-        findings.append(finding("truncated", "the stream around the dump ends early or is damaged"))
+        observed.lost("the stream around the dump ends early or is damaged")
     return Container(
-        format="kdump",
-        machine=Machine(_machine(header, blobs), header.order),
+        row=FORMAT,
+        machine=_machine(header, blobs),
         pages=pages,
         note_blobs=blobs,
-        complete=not any(found.code in ("truncated", "split-part-missing") for found in findings),
-        findings=tuple(findings),
+        complete=observed.complete,
+        findings=observed.findings,
     )
 
 
-def _note_blobs(
-    source: ByteSource, header: KdumpHeader, findings: list[Finding]
-) -> Iterator[NoteBlob]:
+def _note_blobs(source: ByteSource, header: KdumpHeader, observed: Observed) -> Iterator[NoteBlob]:
     offset, size = header.notes
     if size:
         data = read_notes(source, header)
         if len(data) < size:
-            message = f"the file holds {len(data)} of {size} bytes of notes"
-            findings.append(finding("truncated", message))
+            observed.lost(f"the file holds {len(data)} of {size} bytes of notes")
         yield NoteBlob(data, FileOffset(offset))
     start, length = header.vmcoreinfo
     inside = offset <= start and start + length <= offset + size
@@ -96,23 +97,26 @@ def _note_blobs(
         yield NoteBlob(note + source.pread(length, start), FileOffset(start - len(note)))
 
 
-def _machine(header: KdumpHeader, blobs: tuple[NoteBlob, ...]) -> int:
+def _machine(header: KdumpHeader, blobs: tuple[NoteBlob, ...]) -> Machine:
     known = machine_number(header.machine)
     if known is not None:
-        return known
+        return Machine(known, header.order)
+    if _UNAME.fullmatch(header.machine):
+        return Machine(ElfMachine.EM_NONE, header.order, header.machine)
     # Xen cores do not name the machine: an NT_PRSTATUS of 144 bytes is i386's
     mark = "<" if header.order == "little" else ">"
     small = struct.pack(mark + "III", 5, 144, 1) + b"CORE\0"
-    if header.bits == 32 or (blobs and blobs[0].data.startswith(small)):
-        return EM_386
-    return EM_X86_64
+    is_i386 = header.bits == 32 or (blobs and blobs[0].data.startswith(small))
+    return Machine(EM_386 if is_i386 else EM_X86_64, header.order)
 
 
 FORMAT: Final = Format(
     name="kdump",
     title="kdump-compressed, diskdump (makedumpfile -c/-l/-p/-z, QEMU kdump-*), --split sets",
-    reference="makedumpfile diskdump_mod.h",
+    references=("makedumpfile diskdump_mod.h",),
     probe=is_kdump,
     open=_open,
-    limits="header versions above 6",
+    limitations=("header versions above 6",),
+    packs_pages=True,
+    readable_by_crash=True,
 )
