@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
 
 _NOTE: Final = "the XEN_ELFNOTE_CRASH_INFO note"
+_OF_A_PROCESS: Final = {("CORE", 3), ("CORE", 6), ("CORE", 0x46494C45)}
+"""NT_PRPSINFO, NT_AUXV and NT_FILE: Linux writes them of processes only (fs/binfmt_elf.c)."""
 _READ_BY_CRASH: Final = ("elf", "kdump", "xen-core")
 
 
@@ -186,6 +188,12 @@ def flattened(inspection: Inspection) -> Diagnosis:
     return Diagnosis(flat, "it is" if flat else "it is not a flattened ELF file")
 
 
+def any_flattened(inspection: Inspection) -> Diagnosis:
+    """Whether the file is a flattened stream of any format."""
+    flat = "flattened" in inspection.vmcore.layers
+    return Diagnosis(flat, "it is" if flat else "it is not flattened")
+
+
 def packed(inspection: Inspection) -> Diagnosis:
     """Whether the dump is compressed as a whole."""
     packed = [one for one in inspection.vmcore.layers if one != "flattened"]
@@ -234,7 +242,22 @@ def packed_namelist(inspection: Inspection) -> Diagnosis:
 def readable(inspection: Inspection) -> Diagnosis:
     """Whether crash knows the format at all."""
     container = inspection.vmcore.container.format
+    if any((note.owner, note.type) in _OF_A_PROCESS for note in inspection.vmcore.notes):
+        return _yes("it is the core of a process, not of a machine")
     return _no(f"it is {container}") if container in _READ_BY_CRASH else _yes(f"it is {container}")
+
+
+def written_by_qemu(inspection: Inspection) -> Diagnosis:
+    """Whether QEMU's dump-guest-memory wrote the dump."""
+    if any(note.owner == "QEMU" for note in inspection.vmcore.notes):
+        return _yes("it has QEMU's notes")
+    return _no("it has no note of QEMU")
+
+
+def one_guest(inspection: Inspection) -> Diagnosis:
+    """Whether it is the dump of one guest of a Xen host."""
+    guest = inspection.kind == "xen-domain"
+    return Diagnosis(guest, f"this dump is of kind {inspection.kind}")
 
 
 def always(inspection: Inspection) -> Diagnosis:
