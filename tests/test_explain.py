@@ -148,7 +148,7 @@ def test_every_cause_leads_to_some_text_and_the_other_way_round() -> None:
 def test_messages_that_the_programs_print(message: str, program: str, cause: str) -> None:
     (row,) = find_texts(message)
     assert row.program == program
-    assert cause in [one.name for one in causes_of(row)]
+    assert cause in [known.name for known in causes_of(row)]
 
 
 def test_explanation_for_people_names_what_applies() -> None:

@@ -42,7 +42,7 @@ def _perhaps(why: str) -> Diagnosis:
 
 
 def _command(inspection: Inspection, target: str) -> CrashCommand | None:
-    return next((one for one in inspection.commands if one.target == target), None)
+    return next((command for command in inspection.commands if command.target == target), None)
 
 
 def address_not_recorded(inspection: Inspection) -> Diagnosis:
@@ -61,7 +61,7 @@ def address_not_recorded(inspection: Inspection) -> Diagnosis:
 
 def address_wrong(inspection: Inspection) -> Diagnosis:
     """Whether a recorded address differs from the proven one."""
-    wrong = [one for one in inspection.verdict.contradicting if one.strength == "recorded"]
+    wrong = [row for row in inspection.verdict.contradicting if row.strength == "recorded"]
     if wrong:
         return _yes(f"{wrong[0].source} records {wrong[0].xen_phys_start or 0:#x}")
     if inspection.verdict.status == "verified":
@@ -83,10 +83,10 @@ def other_vmlinux(inspection: Inspection) -> Diagnosis:
 
 
 def _namelist(inspection: Inspection, target: str) -> Diagnosis:
-    rows = [one for one in inspection.selection.matches if one.target == target]
-    wrong = [one for one in rows if one.match == "differs"]
+    rows = [match for match in inspection.selection.matches if match.target == target]
+    wrong = [match for match in rows if match.match == "differs"]
     chosen = inspection.selection.chosen.get(target)
-    if chosen and not any(one.candidate.named for one in wrong):
+    if chosen and not any(match.candidate.named for match in wrong):
         return _no(f"{chosen.candidate.path} belongs to the dump; use this one")
     if wrong:
         return _yes(f"{wrong[0].candidate.path}: {wrong[0].reasons[0]}")
@@ -99,7 +99,7 @@ def no_dwarf(inspection: Inspection) -> Diagnosis:
     chosen = inspection.selection.chosen
     if not chosen:
         return _perhaps("give the symbol file with --xen-syms or --vmlinux to have it checked")
-    bare = [one for one in chosen.values() if not one.candidate.dwarf]
+    bare = [match for match in chosen.values() if not match.candidate.dwarf]
     if bare:
         return _yes(f"{bare[0].candidate.path} has none")
     return _no("the matching files have DWARF")
@@ -157,7 +157,7 @@ def cut_short(inspection: Inspection) -> Diagnosis:
 
 def split_part(inspection: Inspection) -> Diagnosis:
     """Whether a part of a split set is missing."""
-    missing = any(one.code == "split-part-missing" for one in inspection.findings)
+    missing = any(found.code == "split-part-missing" for found in inspection.findings)
     return Diagnosis(missing, "a part is missing" if missing else "no part is missing")
 
 
@@ -169,7 +169,7 @@ def filtered(inspection: Inspection) -> Diagnosis:
 
 def p2m_missing(inspection: Inspection) -> Diagnosis:
     """Whether the note does not lead to dom0's p2m tree."""
-    domain = next((one for one in inspection.domains if one.id == 0), None)
+    domain = next((domain for domain in inspection.domains if domain.id == 0), None)
     if domain is None:
         return _perhaps("the dump shows no dom0")
     _, noted = learnt_by_crash(inspection.vmcore)
@@ -196,7 +196,7 @@ def any_flattened(inspection: Inspection) -> Diagnosis:
 
 def packed(inspection: Inspection) -> Diagnosis:
     """Whether the dump is compressed as a whole."""
-    packed = [one for one in inspection.vmcore.layers if one != "flattened"]
+    packed = [layer for layer in inspection.vmcore.layers if layer != "flattened"]
     return Diagnosis(
         bool(packed), f"it is {packed[0]}" if packed else "it is not compressed as a whole"
     )
@@ -216,7 +216,7 @@ def no_vmcoreinfo_xen(inspection: Inspection) -> Diagnosis:
 
 def split_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is half of a pair."""
-    halves = [one for one in inspection.selection.matches if one.candidate.split]
+    halves = [match for match in inspection.selection.matches if match.candidate.split]
     if not halves:
         return _perhaps("no such file was examined")
     return _yes(f"{halves[0].candidate.path} is one")
@@ -233,7 +233,7 @@ def bigmem(inspection: Inspection) -> Diagnosis:
 
 def packed_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is compressed."""
-    packed = [one for one in inspection.selection.matches if one.candidate.packed]
+    packed = [match for match in inspection.selection.matches if match.candidate.packed]
     if not packed:
         return _perhaps("no such file was examined")
     return _yes(f"{packed[0].candidate.path} is {packed[0].candidate.packed}")
