@@ -1,10 +1,10 @@
 """The hypervisor's console ring, found without symbols, and what its lines tell.
 
-From 4.1 on (Xen commit b5e0c9e2a3 (2010-04-22)) the ring lies in the direct map and two static
-variables lead to it: ``conring``, a pointer, beside ``conring_size``, 32 bits
-(xen/drivers/char/console.c): GCC puts the size 8 bytes before the pointer in all builds seen,
-compilers that keep the order of the source behind it.  The pair is looked for in the image's data;
-the text decides.  Pages of the ring that makedumpfile -d 1 left out were zero.
+From 4.1 on (Xen commit b5e0c9e2a3 ("console: Make initial static console buffer __initdata.")) the
+ring lies in the direct map and two static variables lead to it: ``conring``, a pointer, beside
+``conring_size``, 32 bits (xen/drivers/char/console.c): GCC puts the size 8 bytes before the pointer
+in all builds seen, compilers that keep the order of the source behind it.  The pair is looked for
+in the image's data; the text decides.  Pages of the ring that makedumpfile -d 1 left out were zero.
 Before, the ring is an array in the image itself, of 16 KiB.
 
 The ring's memory is not cleared before use: behind the text there may lie what a boot loader left.
@@ -288,7 +288,7 @@ def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:
 
     "New Xen image base address" is printed when Xen moved itself; "Xen image load base address"
     is final only where it did not, and 0 where the loader put Xen low (Xen commit b28044226e
-    (2017-04-07) (in 4.9)).
+    ("x86: make Xen early boot code relocatable") (in 4.9)).
     """
     for mark in (_NEW_BASE, _LOAD_BASE):
         if mark not in ring.text:
