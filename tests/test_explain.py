@@ -12,11 +12,13 @@ from tests.builders import notes, variants
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.kdump import Kdump
 from tests.builders.memory import PAGE
-from tests.builders.xen_host import XenHost
+from tests.builders.symbol_file import symbol_file
+from tests.builders.xen_host import RODATA, STRINGS, TEXT, XenHost
 from tests.support import ROOT, inspect_bytes, run
 from vmcoretool import Inspection, inspect_vmcore, open_vmcore
 from vmcoretool.explain.causes import CAUSES, CRASH_RELEASE, causes_of
 from vmcoretool.explain.texts import ERROR_TEXTS, find_texts
+from vmcoretool.symbols.places import Places
 from vmcoretool.xen.image.layouts import DIRECTMAPS
 
 if TYPE_CHECKING:
@@ -160,3 +162,30 @@ def test_explanation_for_people_names_what_applies() -> None:
     alone = run("explain", "--json", "cannot read crash_notes")
     assert alone.returncode == 0
     assert {row["applies"] for row in json.loads(alone.stdout)[0]["causes"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("cause", "dwarf", "packed", "applies"),
+    [
+        ("no-dwarf", None, False, True),
+        ("no-dwarf", 4, False, False),
+        ("packed-namelist", 4, True, True),
+        ("other-namelist", 4, False, False),
+    ],
+)
+def test_cause_and_symbol_file(
+    tmp_path: Path, cause: str, dwarf: int | None, *, packed: bool, applies: bool
+) -> None:
+    host = XenHost()
+    data = symbol_file(
+        code_at=host.virt_start + TEXT,
+        symbols={"idle_pg_table": host.pgd_l4},
+        texts={host.virt_start + RODATA - 1: b"\0" + b"".join(STRINGS)},
+        dwarf=dwarf,
+    )
+    path = tmp_path / "xen-syms"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    places = Places(xen_syms=(str(path),), standard=(), build_ids=())
+    found = CAUSES[cause].ask(inspect_bytes(host.build(), places=places))
+    assert found.applies is applies
+    assert found.why
