@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from tests.builders import notes, variants
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.xen_host import XenHost
-from tests.support import ROOT, SAMPLES, tool
+from tests.support import ROOT, SAMPLES, environment_to_measure, tool
 
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
 LINUX = ROOT / "samples/linux-native/vmcore"
@@ -390,6 +390,7 @@ def test_inspecting_elf_imports_nothing_heavy() -> None:
         capture_output=True,
         check=True,
         cwd=ROOT,
+        env=environment_to_measure(),
     )
     imported = {line.rsplit(b"|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert b"vmcoretool.inspection.inspect" in imported
