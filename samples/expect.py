@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write expected.json of every sample from what the tool says now; read the diff before you commit.
+"""Write expected.json of every sample from what the tool reports now; read the diff first.
 
 python3 samples/expect.py
 """

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from tests.builders import notes, variants
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.xen_host import XenHost
-from tests.support import ROOT, SAMPLES, tool
+from tests.support import ROOT, SAMPLES, environment_to_measure, tool
 
 SAMPLE = ROOT / "samples/xen-4.17-dom0-panic/vmcore"
 LINUX = ROOT / "samples/linux-native/vmcore"
@@ -35,8 +35,28 @@ NASTY = [
 
 @pytest.fixture(scope="session")
 def schema() -> Draft202012Validator:
-    text = (ROOT / "docs/inspect.schema.json").read_text()
-    return Draft202012Validator(json.loads(text))
+    text = (ROOT / "vmcoretool/inspection/inspect.schema.json").read_text()
+    return Draft202012Validator(closed(json.loads(text)))
+
+
+def closed(part: Any) -> Any:
+    """The schema, but without keys that it does not name: readers may meet some, tests must not."""
+    if isinstance(part, list):
+        return [closed(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    inner = {key: closed(value) for key, value in part.items()}
+    if isinstance(part.get("properties"), dict) and "additionalProperties" not in part:
+        inner["additionalProperties"] = False
+    return inner
+
+
+def test_schema_is_open_for_added_keys_and_closed_for_tests() -> None:
+    published = json.loads((ROOT / "vmcoretool/inspection/inspect.schema.json").read_text())
+    (more,) = objects(SAMPLE)
+    more["added"] = more["dump"]["added"] = 1
+    assert list(Draft202012Validator(published).iter_errors(more)) == []
+    assert len(list(Draft202012Validator(closed(published)).iter_errors(more))) == 2
 
 
 @pytest.fixture
@@ -378,6 +398,7 @@ def test_inspecting_elf_imports_nothing_heavy() -> None:
         capture_output=True,
         check=True,
         cwd=ROOT,
+        env=environment_to_measure(),
     )
     imported = {line.rsplit(b"|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert b"vmcoretool.inspection.inspect" in imported

@@ -341,7 +341,9 @@ def test_every_error_has_its_code() -> None:
 
 
 def test_each_argument_of_inspect_json_is_one_object(tmp_path: Path) -> None:
-    schema = Draft202012Validator(json.loads((ROOT / "docs/inspect.schema.json").read_text()))
+    schema = Draft202012Validator(
+        json.loads((ROOT / "vmcoretool/inspection/inspect.schema.json").read_text())
+    )
     text = tmp_path / "text"
     text.write_text("hello\n")
     given_paths = [SAMPLE, tmp_path / "missing", text, LINUX, tmp_path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.builders.memory import PAGE
-from tests.support import ROOT
+from tests.support import environment_to_measure
 from vmcoretool.formats.api import EM_X86_64
 from vmcoretool.formats.elf_core import MAX_PHDRS
 from vmcoretool.formats.elf_headers import PN_XNUM
@@ -64,7 +63,7 @@ def run_limited(path: Path, data: bytes) -> subprocess.CompletedProcess[bytes]:
     path.write_bytes(data)
     script = f'ulimit -d {LIMIT_KIB} && exec "$@"'
     words = ["sh", "-c", script, "sh", sys.executable, "-m", "vmcoretool", "inspect", str(path)]
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    environment = environment_to_measure()
     return subprocess.run(words, capture_output=True, check=False, timeout=240, env=environment)
 
 

@@ -90,7 +90,7 @@ def linux_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Ite
         yield Caveat("a 32-bit guest on a 64-bit Xen: crash for x86_64 cannot follow its memory")
     p2m = domain.p2m_mfn if domain else None
     if p2m is not None and not sessions.vmcore.memory.pages.is_present(p2m << 12):
-        yield Caveat("its memory is not in the dump, which was filtered or cut short")
+        yield Caveat("its memory is not in the dump: it was filtered or cut short")
     if target == DOM0 and sessions.event.dom0_not_built:
         yield Caveat("the host crashed before dom0 ran: there is no Linux to look at")
         return

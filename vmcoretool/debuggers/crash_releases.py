@@ -53,7 +53,9 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         'crash commit 9726920 ("xen: adjust to new scheduler structures")',
     ),
     Requirement(
-        (4, 14),  # commit 91d26ed304 put ist_ssp before the TSS; the commit of crash says 4.16
+        # Xen commit 91d26ed304 ("x86/shstk: Create shadow stacks") put ist_ssp before the TSS; the
+        # commit of crash names 4.16
+        (4, 14),
         (8, 0, 3),
         'invalid kernel virtual address: 1ef8  type: "fill_pcpu_struct"',
         'crash commit 9ee564c ("xen: get stack address via stack_base array if available")',

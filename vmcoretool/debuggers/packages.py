@@ -26,7 +26,10 @@ _PACKAGED: Final = 4
 _WITHOUT_DWARF: Final = (4, 17)
 """The last Xen whose debug package of Debian was seen to hold symbols without DWARF."""
 _DEBUG_INFO: Final = (4, 12)
-"""The first Xen with that option: commit a5f52c3f72; before, the whole build was a debug one."""
+"""The first Xen with that option: Xen commit a5f52c3f72 ("xen: add DEBUG_INFO Kconfig symbol").
+
+Before, the whole build was a debug one.
+"""
 
 
 class Caveat(NamedTuple):

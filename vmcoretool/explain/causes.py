@@ -196,6 +196,37 @@ CAUSES: Final = {
             "qemu",
             "The dump was written by QEMU's dump-guest-memory.",
             "Have QEMU write kdump (dump-guest-memory -z); crash reads the ELF file as it is.",
+            diagnoses.written_by_qemu,
+        ),
+        Cause(
+            "one-guest",
+            "The file is a guest's, written by 'xl dump-core'.",
+            "makedumpfile does not read it; crash and vmcoretool do.",
+            diagnoses.one_guest,
+        ),
+        Cause(
+            "log-of-dom0",
+            "dom0's symbols are missing.",
+            "'vmcoretool dmesg VMCORE' prints dom0's log without them.",
+            diagnoses.always,
+        ),
+        Cause(
+            "flattened-first",
+            "The dump is a flattened stream.",
+            "makedumpfile -R NEW < FILE",
+            diagnoses.any_flattened,
+        ),
+        Cause(
+            "no-codec",
+            "This build of crash lacks the dump's compression.",
+            "Use another build of crash, or rewrite the dump: makedumpfile -c -d 1 VMCORE NEW. "
+            "vmcoretool itself reads it as it is.",
+            diagnoses.always,
+        ),
+        Cause(
+            "no-namelist-given",
+            "No symbol file was named.",
+            "Paste a command that 'inspect' prints; the symbol file stands before the dump.",
             diagnoses.always,
         ),
     )

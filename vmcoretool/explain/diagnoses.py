@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
 
 _NOTE: Final = "the XEN_ELFNOTE_CRASH_INFO note"
+_OF_A_PROCESS: Final = {("CORE", 3), ("CORE", 6), ("CORE", 0x46494C45)}
+"""NT_PRPSINFO, NT_AUXV and NT_FILE: Linux writes them of processes only (fs/binfmt_elf.c)."""
 
 
 class Diagnosis(NamedTuple):
@@ -39,7 +41,7 @@ def _perhaps(why: str) -> Diagnosis:
 
 
 def _command(inspection: Inspection, target: str) -> CrashCommand | None:
-    return next((one for one in inspection.commands if one.target == target), None)
+    return next((command for command in inspection.commands if command.target == target), None)
 
 
 def address_not_recorded(inspection: Inspection) -> Diagnosis:
@@ -58,7 +60,7 @@ def address_not_recorded(inspection: Inspection) -> Diagnosis:
 
 def address_wrong(inspection: Inspection) -> Diagnosis:
     """Whether a recorded address differs from the proven one."""
-    wrong = [one for one in inspection.verdict.contradicting if one.strength == "recorded"]
+    wrong = [row for row in inspection.verdict.contradicting if row.strength == "recorded"]
     if wrong:
         return _yes(f"{wrong[0].source} records {wrong[0].xen_phys_start or 0:#x}")
     if inspection.verdict.status == "verified":
@@ -80,10 +82,10 @@ def other_vmlinux(inspection: Inspection) -> Diagnosis:
 
 
 def _namelist(inspection: Inspection, target: str) -> Diagnosis:
-    rows = [one for one in inspection.symbol_files.matches if one.target == target]
-    wrong = [one for one in rows if one.match == "differs"]
+    rows = [match for match in inspection.symbol_files.matches if match.target == target]
+    wrong = [match for match in rows if match.match == "differs"]
     chosen = inspection.symbol_files.chosen.get(target)
-    if chosen and not any(one.candidate.named for one in wrong):
+    if chosen and not any(match.candidate.named for match in wrong):
         return _no(f"{chosen.candidate.path} belongs to the dump; use this one")
     if wrong:
         return _yes(f"{wrong[0].candidate.path}: {wrong[0].reasons[0]}")
@@ -96,7 +98,7 @@ def no_dwarf(inspection: Inspection) -> Diagnosis:
     chosen = inspection.symbol_files.chosen
     if not chosen:
         return _perhaps("give the symbol file with --xen-syms or --vmlinux to have it checked")
-    bare = [one for one in chosen.values() if not one.candidate.dwarf]
+    bare = [match for match in chosen.values() if not match.candidate.dwarf]
     if bare:
         return _yes(f"{bare[0].candidate.path} has none")
     return _no("the matching files have DWARF")
@@ -154,7 +156,7 @@ def cut_short(inspection: Inspection) -> Diagnosis:
 
 def split_part(inspection: Inspection) -> Diagnosis:
     """Whether a part of a split set is missing."""
-    missing = any(one.code == "split-part-missing" for one in inspection.findings)
+    missing = any(found.code == "split-part-missing" for found in inspection.findings)
     return Diagnosis(missing, "a part is missing" if missing else "no part is missing")
 
 
@@ -166,7 +168,7 @@ def filtered(inspection: Inspection) -> Diagnosis:
 
 def p2m_missing(inspection: Inspection) -> Diagnosis:
     """Whether the note does not lead to dom0's p2m tree."""
-    domain = next((one for one in inspection.domains if one.id == 0), None)
+    domain = next((domain for domain in inspection.domains if domain.id == 0), None)
     if domain is None:
         return _perhaps("the dump shows no dom0")
     _, noted = learnt_by_crash(inspection.vmcore)
@@ -185,9 +187,15 @@ def flattened(inspection: Inspection) -> Diagnosis:
     return Diagnosis(flat, "it is" if flat else "it is not a flattened ELF file")
 
 
+def any_flattened(inspection: Inspection) -> Diagnosis:
+    """Whether the file is a flattened stream of any format."""
+    flat = "flattened" in inspection.vmcore.layers
+    return Diagnosis(flat, "it is" if flat else "it is not flattened")
+
+
 def packed(inspection: Inspection) -> Diagnosis:
     """Whether the dump is compressed as a whole."""
-    packed = [one for one in inspection.vmcore.layers if one != "flattened"]
+    packed = [layer for layer in inspection.vmcore.layers if layer != "flattened"]
     return Diagnosis(
         bool(packed), f"it is {packed[0]}" if packed else "it is not compressed as a whole"
     )
@@ -207,7 +215,7 @@ def no_vmcoreinfo_xen(inspection: Inspection) -> Diagnosis:
 
 def split_namelist(inspection: Inspection) -> Diagnosis:
     """Whether a symbol file is half of a pair."""
-    halves = [one for one in inspection.symbol_files.matches if one.candidate.debug_only]
+    halves = [match for match in inspection.symbol_files.matches if match.candidate.debug_only]
     if not halves:
         return _perhaps("no such file was examined")
     return _yes(f"{halves[0].candidate.path} is one")
@@ -233,7 +241,22 @@ def packed_namelist(inspection: Inspection) -> Diagnosis:
 def readable(inspection: Inspection) -> Diagnosis:
     """Whether crash knows the format at all."""
     row = inspection.vmcore.container.row
+    if any((note.owner, note.type) in _OF_A_PROCESS for note in inspection.vmcore.notes):
+        return _yes("it is the core of a process, not of a machine")
     return _no(f"it is {row.name}") if row.readable_by_crash else _yes(f"it is {row.name}")
+
+
+def written_by_qemu(inspection: Inspection) -> Diagnosis:
+    """Whether QEMU's dump-guest-memory wrote the dump."""
+    if any(note.owner == "QEMU" for note in inspection.vmcore.notes):
+        return _yes("it has QEMU's notes")
+    return _no("it has no note of QEMU")
+
+
+def one_guest(inspection: Inspection) -> Diagnosis:
+    """Whether it is the dump of one guest of a Xen host."""
+    guest = inspection.kind == "xen-domain"
+    return Diagnosis(guest, f"this dump is of kind {inspection.kind}")
 
 
 def always(inspection: Inspection) -> Diagnosis:

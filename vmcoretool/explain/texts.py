@@ -301,7 +301,7 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("'--num-threads' option is disabled",),
+        ("'--num-threads' option is disable",),  # "disabled" since 1.7.3
         "Several threads are not supported on a Xen host's dump.",
         ("no-threads",),
     ),
@@ -309,6 +309,38 @@ ERROR_TEXTS: Final[tuple[ErrorText, ...]] = (
         MAKEDUMPFILE,
         ("Can't get the number of PT_LOAD",),
         "makedumpfile does not read an ELF dump that QEMU wrote.",
-        ("qemu",),
+        ("qemu", "one-guest"),
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("Can't find some symbols for log_buf",),
+        "makedumpfile --dump-dmesg needs the symbols of dom0's Linux, and a Xen host's dump has "
+        "only the hypervisor's. kdump-tools runs it before it saves the dump, which goes on.",
+        ("log-of-dom0",),
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("Can't get valid ehdr",),
+        "The file is neither ELF nor kdump-compressed.",
+        ("flattened-first", "packed", "no-such-dump"),
+    ),
+    ErrorText(
+        CRASH,
+        ("truncated/incomplete", "dump-incomplete"),
+        "The dump, or the flattened stream that it is in, ends too early.",
+        ("cut-short",),
+    ),
+    ErrorText(
+        CRASH,
+        ("uncompress failed: no",),
+        "This build of crash cannot decompress the pages of the dump: LZO, snappy and zstd are "
+        "options of its build.",
+        ("no-codec",),
+    ),
+    ErrorText(
+        CRASH,
+        ("namelist argument required",),
+        "crash was given the dump alone; it needs the symbol file, too.",
+        ("no-namelist-given",),
     ),
 )

@@ -34,7 +34,7 @@ def inspection_json(inspection: Inspection) -> str:
 
 
 def inspection_object(inspection: Inspection) -> dict[str, Any]:
-    """The object that docs/inspect.schema.json describes."""
+    """The object that inspect.schema.json beside this file describes."""
     host = inspection.kind == "xen-host"
     dump = _dump(inspection.vmcore)
     findings = inspection.findings

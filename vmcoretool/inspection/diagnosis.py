@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool.findings import Finding, finding, stopped_findings
 from vmcoretool.memory.physical import MAX_UNREADABLE
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _NAMED_PAGES = 4
 _NAMED_DOMAINS = 12
+_NOTE: Final = "the XEN_ELFNOTE_CRASH_INFO note"
 
 
 def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
@@ -95,7 +96,7 @@ def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Fi
     check = host.dom0_p2m
     if check and not check.agree:
         message = (
-            f"the note says mfn {check.note:#x}, dom0's shared info page {check.shared_info:#x}"
+            f"{_NOTE} names mfn {check.note:#x}, dom0's shared info page {check.shared_info:#x}"
         )
         yield finding("dom0-p2m-disputed", message)
     if without_command:
@@ -126,12 +127,12 @@ def _note_findings(vmcore: Vmcore, verdict: Verdict) -> Iterator[Finding]:
         return
     if info.xen_phys_start is None and verdict.status != "not-relocatable":
         count = len(info.words)
-        message = "word 8 of the note is 0"
+        message = f"word 8 of {_NOTE} is 0"
         if not info.has_phys_start_word:
-            message = f"the note has {count} words, the form without xen_phys_start"
+            message = f"{_NOTE} has {count} words, the form without xen_phys_start"
         yield finding("xen-phys-start-not-recorded", message)
     if info.dom0_p2m_mfn is None:
-        yield finding("dom0-p2m-missing", "the note's last word holds no machine frame")
+        yield finding("dom0-p2m-missing", f"the last word of {_NOTE} holds no machine frame")
 
 
 def _address_findings(verdict: Verdict) -> Iterator[Finding]:

@@ -57,7 +57,8 @@ class CrashInfo(NamedTuple):
         tainted: bit mask; its bits were renumbered between versions.
         xen_phys_start: machine address where XEN_VIRT_START is mapped.
         dom0_p2m_mfn: machine frame of dom0's p2m frame list list; None also when the word is
-            all ones, which means "tree invalid" (Xen commit 50bd1f0825 (in 4.6)).
+            all ones, which means "tree invalid" (Xen commit 50bd1f0825
+            ("x86: expand arch_shared_info to support linear p2m list") (in 4.6)).
     """
 
     note: Note

@@ -1,8 +1,8 @@
 """ELF notes: a walk that survives damage.
 
 Every note of a vmcore has a 12-byte header of three 32-bit words in the file's byte order, then
-owner and payload, each padded to 4 bytes even in 64-bit files (Xen commit 6265f09192, 2007-04-24,
-exists for that reason)::
+owner and payload, each padded to 4 bytes even in 64-bit files (for that reason: Xen commit
+6265f09192 ("kexec: Avoid unaligned writes when producing crash info.") (in 3.1))::
 
     +0  n_namesz   +4  n_descsz   +8  n_type   +12 owner, NUL   +12+pad4(n_namesz) desc
 

@@ -1,6 +1,7 @@
 """VMCOREINFO text: ``KEY=value`` lines that a kernel or hypervisor publishes about itself.
 
-Xen's (xen/common/kexec.c, Xen commit 65ce603cc1 (in 3.3)) has ``PAGESIZE=``, ``SYMBOL(x)=`` in
+Xen's (xen/common/kexec.c, Xen commit 65ce603cc1 ("extract vmcoreinfo from /proc/vmcore for Xen")
+(in 3.3)) has ``PAGESIZE=``, ``SYMBOL(x)=`` in
 hexadecimal without 0x, ``SIZE(x)=`` and ``OFFSET(x.y)=`` in decimal, and no xen_phys_start.
 """
 

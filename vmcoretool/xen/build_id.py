@@ -1,8 +1,8 @@
 """The hypervisor's build-id: the one GNU note in its image, or in xen.efi a CodeView record.
 
-Linked in from 4.7 on (Xen commit a353cab905 (2016-04-06)) behind the read-only data.  xen.efi has
-a PE debug directory entry with a record behind it (xen/common/version.c, ``xen_build_init``):
-"RSDS" and a GUID of 16 bytes, which is the build-id::
+Linked in behind the read-only data (Xen commit a353cab905 ("build_id: Provide ld-embedded
+build-ids") (in 4.7)).  xen.efi has a PE debug directory entry with a record behind it
+(xen/common/version.c, ``xen_build_init``): "RSDS" and a GUID of 16 bytes, which is the build-id::
 
     -16 Type 2   -12 SizeOfData   -8 AddressOfRawData   -4 PointerToRawData   +0 "RSDS"   +4 GUID
 """

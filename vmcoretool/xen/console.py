@@ -178,7 +178,7 @@ def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:
 
     "New Xen image base address" is printed when Xen moved itself; "Xen image load base address"
     is final only where it did not, and 0 where the loader put Xen low (Xen commit b28044226e
-    (2017-04-07) (in 4.9)).
+    ("x86: make Xen early boot code relocatable") (in 4.9)).
     """
     for mark in (_NEW_BASE, _LOAD_BASE):
         if mark not in ring.text:

@@ -3,7 +3,8 @@
 VMCOREINFO_XEN gives the frame table's pointer, the size of ``page_info`` and the offset of
 ``_domain``, 32 bits wide: since 3.4 the frame number of the owner's ``struct domain``, before that
 the lower half of its address (xen/include/asm-x86/mm.h).  Xen 3.4 to 4.0.1 tell a wrong offset
-(corrected by Xen commit 84be7c5af4 (2011-01-06) (in 4.1)): a page whose owner is known shows the
+(corrected by Xen commit 84be7c5af4 ("kexec: correct _domain offset info in elf-notes")
+(in 4.1)): a page whose owner is known shows the
 right one.  On machines whose memory has large holes the table is indexed without them, which
 nothing here follows: pages above the first hole have no known owner there.
 """

@@ -1,10 +1,10 @@
 """The hypervisor's console ring, found without symbols.
 
-From 4.1 on (Xen commit b5e0c9e2a3 (2010-04-22)) the ring lies in the direct map and two static
-variables lead to it: ``conring``, a pointer, beside ``conring_size``, 32 bits
-(xen/drivers/char/console.c): GCC puts the size 8 bytes before the pointer in all builds seen,
-compilers that keep the order of the source behind it.  The pair is looked for in the image's data;
-the text decides.  Pages of the ring that makedumpfile -d 1 left out were zero.
+From 4.1 on (Xen commit b5e0c9e2a3 ("console: Make initial static console buffer __initdata.")) the
+ring lies in the direct map and two static variables lead to it: ``conring``, a pointer, beside
+``conring_size``, 32 bits (xen/drivers/char/console.c): GCC puts the size 8 bytes before the pointer
+in all builds seen, compilers that keep the order of the source behind it.  The pair is looked for
+in the image's data; the text decides.  Pages of the ring that makedumpfile -d 1 left out were zero.
 Before, the ring is an array in the image itself, of 16 KiB.
 """
 

@@ -1,8 +1,8 @@
 """What an image still holds of the notes that a dump's headers lack.
 
 VMCOREINFO_XEN is written into a static array of the image, note header included
-(xen/common/kexec.c, Xen commit 65ce603cc1 (2008-06-13) (in 3.3)), and the version banner into the
-console ring, which lies in the image up to 3.4.
+(xen/common/kexec.c, Xen commit 65ce603cc1 ("extract vmcoreinfo from /proc/vmcore for Xen") (in
+3.3)), and the version banner into the console ring, which lies in the image up to 3.4.
 """
 
 from __future__ import annotations

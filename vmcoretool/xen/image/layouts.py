@@ -48,7 +48,8 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         _DIRECTMAP,
         relocatable=True,
         since="4.14 to 4.22",
-        citation="Xen commit 5af040ef8b (2020-04-30) (in 4.14)",
+        citation='Xen commit 5af040ef8b ("x86: drop high compat r/o M2P table address range") '
+        "(in 4.14)",
     ),
     XenLayout(
         "4.4",
@@ -56,7 +57,8 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         _DIRECTMAP,
         relocatable=True,
         since="4.4 to 4.13",
-        citation="Xen commit b0581b9214 (2013-07-04) (in 4.4)",
+        citation='Xen commit b0581b9214 ("x86: make map_domain_page_global() a simple wrapper '
+        'around vmap()") (in 4.4)',
     ),
     XenLayout(
         "4.3",
@@ -64,7 +66,7 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         _DIRECTMAP,
         relocatable=True,
         since="4.3",
-        citation="Xen commit 4b28bf6ae9 (2013-01-23) (in 4.3)",
+        citation='Xen commit 4b28bf6ae9 ("x86: re-introduce map_domain_page() et al") (in 4.3)',
     ),
     XenLayout(
         "4.0",
@@ -72,7 +74,7 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         _DIRECTMAP,
         relocatable=True,
         since="4.0 to 4.2",
-        citation="Xen commit 615588563e (2009-09-22) (in 4.0)",
+        citation='Xen commit 615588563e ("x86-64: extend manageable memory range to 5Tb") (in 4.0)',
         array_conring=True,
     ),
     XenLayout(
@@ -90,7 +92,7 @@ LAYOUTS: Final[tuple[XenLayout, ...]] = (
         _DIRECTMAP,
         relocatable=True,
         since="3.2 to 3.4, RHEL 5.2 to 5.11",
-        citation="Xen commit 369bafdb1c (2007-05-10) (in 3.2)",
+        citation='Xen commit 369bafdb1c ("xen: Big changes to x86 start-of-day:") (in 3.2)',
         array_conring=True,
     ),
 )
@@ -101,7 +103,8 @@ NOT_RELOCATED: Final = XenLayout(
     _DIRECTMAP,
     relocatable=False,
     since="3.0.4 to 3.1",
-    citation="before Xen commit 369bafdb1c (2007-05-10): the image stays at 1 MiB",
+    citation='before Xen commit 369bafdb1c ("xen: Big changes to x86 start-of-day:"): the image '
+    "stays at 1 MiB",
     array_conring=True,
 )
 
@@ -119,6 +122,7 @@ DIRECTMAPS: Final = (
     DirectMap(
         "BIGMEM",
         Vaddr(0xFFFF_8480_0000_0000),
-        "build option BIGMEM, Xen commit 10dcec844f (2015-02-03) (in 4.6)",
+        'build option BIGMEM, Xen commit 10dcec844f ("x86: provide build time option to support up '
+        'to 123Tb of memory") (in 4.6)',
     ),
 )

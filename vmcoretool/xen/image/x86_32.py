@@ -3,7 +3,7 @@
 The direct map covers the first 12 MiB of machine memory from 0xFF000000 on, the image is linked to
 0xFF100000 and the idle page table is the four-entry level 3 table ``idle_pg_table`` (also
 ``idle_pg_table_l3`` up to 3.1; ``pgd_l3`` in VMCOREINFO_XEN; xen/include/asm-x86/x86_32/).  The
-hypervisor left Xen with 4.3 (Xen commit 5d1181a5ea (2012-09-12)).
+hypervisor left Xen with 4.3 (Xen commit 5d1181a5ea ("xen: Remove x86_32 build target.")).
 """
 
 from __future__ import annotations
