@@ -15,7 +15,7 @@ from vmcoretool.cli.options import (
     opened,
     use_colour,
 )
-from vmcoretool.cli.output import emit
+from vmcoretool.cli.output import emit, terminal_width
 from vmcoretool.cli.progress import Watch
 from vmcoretool.render.text import inspection_text
 from vmcoretool.vmcore import group_parts
@@ -60,7 +60,8 @@ def command(
             host = inspection.kind == "xen-host"
             said = inspection.verdict.status if host else inspection.kind
             return f"{'-' if start is None else hex(start)} {said}"
-        return inspection_text(inspection, verbose=verbose, colour=use_colour(colour))
+        width = terminal_width()
+        return inspection_text(inspection, verbose=verbose, colour=use_colour(colour), width=width)
 
     def show(paths: tuple[str, ...]) -> int:
         wanted = request._replace(vmcore=paths)

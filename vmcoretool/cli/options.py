@@ -13,7 +13,7 @@ from vmcoretool.cli.output import complain, is_terminal
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.inspect import Inspection, find_host, inspect_vmcore
 from vmcoretool.printable import printable
-from vmcoretool.render.text import whose
+from vmcoretool.render.screen import owner_words
 from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import open_vmcore
 
@@ -132,7 +132,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             scan=request.scan,
         )
         if kind != "xen-host":
-            complain(f"{path}: {whose(kind, vmcore)}")
+            complain(f"{path}: {owner_words(kind, vmcore)}")
             for found in vmcore.findings:
                 complain(f"{path}: {printable(found.message)}")
             return NOT_A_XEN_HOST
@@ -182,5 +182,6 @@ def check_format(name: str | None) -> None:
 def use_colour(choice: str) -> bool:
     """Whether to colour: asked for, or on a terminal that does not object (no-color.org)."""
     if choice == "auto":
-        return is_terminal() and not os.environ.get("NO_COLOR")
+        dumb = os.environ.get("TERM") == "dumb"
+        return is_terminal() and not dumb and not os.environ.get("NO_COLOR")
     return choice == "always"

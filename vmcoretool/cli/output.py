@@ -9,6 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Final
+
+_WIDTH: Final = 80
 
 
 def emit(text: str) -> None:
@@ -31,3 +34,20 @@ def complain(text: str) -> None:
 def is_terminal() -> bool:
     """Whether a person reads stdout."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def terminal_width() -> int:
+    """The columns of the terminal: of $COLUMNS, else as it says, else 80.
+
+    As shutil.get_terminal_size(), whose module takes longer to import than an inspection renders.
+    """
+    try:
+        columns = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        columns = 0
+    if columns <= 0:
+        try:
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+        except (AttributeError, ValueError, OSError):
+            columns = 0
+    return columns or _WIDTH

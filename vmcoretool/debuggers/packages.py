@@ -23,19 +23,27 @@ UNPACK: Final = {"gzip": "gunzip -k", "bzip2": "bunzip2 -k", "xz": "unxz -k", "z
 _EFI_SIZE: Final = 32
 _SHOWN: Final = 3
 _PACKAGED: Final = 4
+_WITHOUT_DWARF: Final = (4, 17)
 _DEBUG_INFO: Final = (4, 12)
 """The first Xen with that option: commit a5f52c3f72; before, the whole build was a debug one."""
 
 
 class Caveat(NamedTuple):
-    """One thing to know about a command; ``blocks``: it keeps the command from opening."""
+    """One thing to know about a command.
+
+    Attributes:
+        text: all of it.
+        blocks: it keeps the command from opening.
+        brief: the same in a few words, where the text is long.
+    """
 
     text: str
     blocks: bool = True
+    brief: str = ""
 
 
 def namelist_caveats(
-    selection: Selection, target: str, placeholder: str, wanted: str
+    selection: Selection, target: str, placeholder: str, wanted: str, brief: str = ""
 ) -> Iterator[Caveat]:
     """What keeps the chosen file from being what crash needs.
 
@@ -44,11 +52,13 @@ def namelist_caveats(
         target: the session.
         placeholder: what stands in the command where there is no file.
         wanted: the file that is needed, and where it comes from.
+        brief: the same in a few words.
     """
     chosen = selection.chosen.get(target)
     if chosen is None:
         named = target in selection.named
-        yield Caveat(f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}")
+        text = f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}"
+        yield Caveat(text, brief=brief)
         yield from _refused(selection, target)
         return
     mine = chosen.candidate
@@ -85,11 +95,8 @@ def hypervisor_package(xen: XenIdentity) -> str:
             "not from xen-syms: this host booted xen.efi"
         )
     compiler = (version.compiler or "") if version else ""
-    if version and version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler):
-        return (
-            f"package xen-hypervisor-{version.major}.{version.minor}-amd64-dbg where the "
-            f"distribution built it (without DWARF up to 4.17); else from {_build_tree(version)}"
-        )
+    if version and _debian(version):
+        return _packaged(version)
     if "SUSE" in compiler:
         return "package xen-debuginfo"
     if "Red Hat" in compiler:
@@ -97,6 +104,43 @@ def hypervisor_package(xen: XenIdentity) -> str:
     if not compiler:
         return f"the debug package of whoever built it, or from {_build_tree(version)}"
     return _build_tree(version)
+
+
+def _packaged(version: XenVersion) -> str:
+    # of Debian and Ubuntu: up to 4.17 the package of that name holds a file without DWARF
+    name = f"xen-hypervisor-{version.major}.{version.minor}-amd64-dbg"
+    if (version.major, version.minor) <= _WITHOUT_DWARF:
+        return (
+            f"{_build_tree(version)}: the distribution's {name} has no DWARF and will not do; "
+            "vmcoretool console, cpus and domains need no such file"
+        )
+    return f"package {name} where the distribution built it; else from {_build_tree(version)}"
+
+
+def hypervisor_brief(xen: XenIdentity) -> str:
+    """Where a hypervisor's symbol file comes from, in a few words."""
+    version = xen.version
+    if version and (version.major, version.minor) <= _WITHOUT_DWARF and _debian(version):
+        return (
+            f"Debian has no xen-syms with DWARF for {version.major}.{version.minor}; "
+            "vmcoretool console, cpus, domains need none"
+        )
+    return f"needs xen-syms with DWARF: {hypervisor_package(xen)}"
+
+
+def _debian(version: XenVersion) -> bool:
+    compiler = version.compiler or ""
+    return version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler)
+
+
+def kernel_brief(kernel: Kernel | None) -> str:
+    """Where a kernel's debug image comes from, in a few words."""
+    if kernel is None:
+        return "needs the debug image of its kernel: --vmlinux PATH"
+    package = kernel_package(kernel).partition("package ")[2]
+    if "Debian" in kernel.banner and package:
+        return f"apt install {package}, then"
+    return f"needs vmlinux of {kernel.release}" + (f": package {package}" if package else "")
 
 
 def _build_tree(version: XenVersion | None) -> str:

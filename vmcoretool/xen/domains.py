@@ -51,6 +51,7 @@ class SharedInfo(NamedTuple):
         p2m_cr3: cr3 of the tables through which ``p2m_vaddr`` is read.
         p2m_vaddr: guest virtual address of the linear p2m list.
         p2m_generation: counts changes of the list; odd while one goes on.
+        wc_sec: when the host started by Xen's clock, in seconds since 1970.
     """
 
     maddr: Maddr
@@ -60,6 +61,7 @@ class SharedInfo(NamedTuple):
     p2m_cr3: int
     p2m_vaddr: int
     p2m_generation: int
+    wc_sec: int = 0
 
 
 class Vcpu(NamedTuple):
@@ -212,7 +214,8 @@ def parse_shared_info(page: bytes, maddr: Maddr) -> SharedInfo | None:
         clock = version and not version % 2 and seconds and nanoseconds < _NANOSECONDS
         all_ones = (1 << 8 * word_size) - 1
         if clock and max_pfn < _MAX_FRAME and (top < _MAX_FRAME or top == all_ones):
-            return SharedInfo(maddr, word_size, max_pfn, top, p2m_cr3, p2m_vaddr, generation)
+            p2m = (max_pfn, top, p2m_cr3, p2m_vaddr, generation)
+            return SharedInfo(maddr, word_size, *p2m, wc_sec=seconds)
     return None
 
 
