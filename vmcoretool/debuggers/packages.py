@@ -139,7 +139,7 @@ def kernel_brief(kernel: Kernel | None) -> str:
         return "needs the debug image of its kernel: --vmlinux PATH"
     package = kernel_package(kernel).partition("package ")[2]
     if "Debian" in kernel.banner and package:
-        return f"apt install {package}, then"
+        return f"apt install {package} first"
     return f"needs vmlinux of {kernel.release}" + (f": package {package}" if package else "")
 
 

@@ -18,6 +18,7 @@ Line = tuple[str, str, int]
 """A label, its text, and how soon it may be left out; 0: never."""
 _WHO: Final = {"xen": "Xen died", "dom0": "dom0 died", "unknown": "crash"}
 _FRAMES: Final = 4
+_KEY: Final = "'C' pressed"
 CALLER: Final = " < "
 """Between a function and the one that called it."""
 _XEN_VERSION: Final = "Xen version "
@@ -40,11 +41,14 @@ def happened(inspection: Inspection) -> Iterator[Line]:
 
 
 def _cause(cause: Cause, *, logged: bool) -> Iterator[Line]:
-    yield _WHO.get(cause.who, "crash"), cause.headline, 0
+    if cause.headline.startswith(_KEY):
+        yield "crash", f"by hand: {cause.headline}", 0
+    else:
+        yield _WHO.get(cause.who, "crash"), cause.headline, 0
     if cause.panic:
         yield "", cause.panic, 1
     if cause.who == "dom0" and not logged:
-        yield "", "why: in dom0's log, which was not found without a search of all memory", 1
+        yield "", "(dom0's log, which says why, was not found here)", 1
     trace = list(cause.trace[:_FRAMES])
     if cause.function and cause.function not in trace:
         trace = [cause.function, *trace[: _FRAMES - 1]]
@@ -92,10 +96,20 @@ def _machine(inspection: Inspection) -> Iterator[Line]:
 
 def _xen(inspection: Inspection) -> str:
     version = inspection.xen.version if inspection.xen else None
-    banner = inspection.account.banner
     if version is None:
         return "version not recorded"
-    package = ""
-    if banner.startswith(f"{_XEN_VERSION}{version.text} ("):
-        package = f" ({banner.partition(' (')[2].partition(')')[0]})"
-    return f"{printable(version.text)}{package}"
+    package = banner_note(inspection.account.banner, version.text)
+    return f"{printable(version.text)}{f' ({package})' if package else ''}"
+
+
+def banner_note(banner: str, version: str) -> str:
+    """What Xen's first line has in brackets behind its version: the package, or who built it."""
+    rest = banner.removeprefix(f"{_XEN_VERSION}{version} (")
+    if rest == banner:
+        return ""
+    depth = 1
+    for at, char in enumerate(rest):
+        depth += (char == "(") - (char == ")")
+        if not depth:
+            return "" if rest.startswith("@") else rest[:at]
+    return ""

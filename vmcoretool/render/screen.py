@@ -45,8 +45,8 @@ _KINDS: Final = {
 _SHORT_MEANINGS: Final = {
     "verified": "by its page tables",
     "not-relocatable": "crash needs no option",
-    "reported": "nothing in the dump proves it",
-    "disputed": "what is recorded and what memory shows differ",
+    "reported": "recorded, not proved",
+    "disputed": "notes and memory differ",
     "unknown": "neither notes nor memory tell",
 }
 _TYPES: Final = {"pv": "PV", "hvm": "HVM or PVH", "unknown": "type unknown"}
@@ -84,7 +84,7 @@ def _rows(inspection: Inspection, width: int, *, colour: bool, whole: bool) -> l
     if inspection.kind == "xen-host":
         rows += [Row("", 4), *_story(inspection, width, colour=colour), Row("", 5)]
         rows += [*_address(inspection, width, colour=colour), Row("", 6)]
-        rows += _next(inspection, width, colour=colour)
+        rows += [*_not_used(inspection, width), *_next(inspection, width, colour=colour)]
     elif inspection.kind in ("linux", "xen-domain"):
         rows += [Row("", 3), *_other(inspection, width)]
     findings = sorted(inspection.findings, key=lambda found: _LEVELS.get(found.level, 3))
@@ -148,7 +148,7 @@ def _domains(inspection: Inspection) -> str:
         kernel = kernels.get(name)
         release = ""
         if kernel:
-            release = ", the same" if kernel.release in seen else f", Linux {kernel.release}"
+            release = ", same Linux" if kernel.release in seen else f", Linux {kernel.release}"
             seen.add(kernel.release)
         count = len(domain.vcpus)
         vcpus = f", {count} vCPU{'s' * (count != 1)}" if count else ""
@@ -180,6 +180,19 @@ def _address(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Ro
         return
     doubt = "" if idle.proven else "  (not proved: -v)"
     yield Row(f"idle_pg_table   vaddr {idle.vaddr:#x}, maddr {idle.maddr:#x}{doubt}", 1)
+
+
+def _not_used(inspection: Inspection, width: int) -> Iterator[Row]:
+    # symbol files that the user asked for
+    seen: set[str] = set()
+    for match in inspection.selection.matches:
+        path = printable(match.candidate.path)
+        used = match in inspection.selection.chosen.values()
+        if match.candidate.asked_for and not used and path not in seen and len(seen) < _SHORT:
+            seen.add(path)
+            text = f"not used: {path}: {printable('; '.join(match.reasons))}"
+            for line in fill(shortened(text, _SHORT * width - 24).split(" "), width, "", "  "):
+                yield Row(line)
 
 
 # --- what to type next ------------------------------------------------------------------------
@@ -234,10 +247,9 @@ def _place(target: str, sides: tuple[str, ...]) -> int:
 def _session(command: CrashCommand, width: int, *, colour: bool) -> Iterator[Row]:
     ready = paint("ready", "ready", colour=colour)
     state = f"{command.target}: ready" if command.ready else f"{command.target}, not ready: "
-    text = state + "; ".join(command.missing)
-    for number, line in enumerate(fill(text.split(), width, "  # ", "  # ")):
-        shown = line.replace("ready", ready, 1) if command.ready else line
-        yield Row(shown, 2 if number >= _SHORT else 0)
+    text = shortened(state + "; ".join(command.missing), _SHORT * width - 24)
+    for line in fill(text.split(), width, "  # ", "  # "):
+        yield Row(line.replace("ready", ready, 1) if command.ready else line)
     yield from (Row(line) for line in command_lines(command.argv, width, "  "))
 
 
