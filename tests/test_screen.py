@@ -21,7 +21,7 @@ from vmcoretool.linux.panic import read_hardware, read_panic
 from vmcoretool.render.happened import banner_note
 from vmcoretool.render.layout import command_lines, duration_words, fill
 from vmcoretool.xen.panic import read_crash_text
-from vmcoretool.xen.trace_text import Stamp, read_stamp, read_trace
+from vmcoretool.xen.trace_text import Stamp, XenTrace, read_stamp, read_trace
 
 ROWS = 24
 COLUMNS = 80
@@ -131,8 +131,8 @@ def test_whole_dump_on_one_screen(path: Path) -> None:
 def test_terminal_of_80_columns() -> None:
     sample = ROOT / "samples/xen-4.17-dom0-panic"
     parent, child = pty.openpty()
-    import fcntl  # noqa: PLC0415 - this test's alone
-    import termios  # noqa: PLC0415 - as above
+    import fcntl
+    import termios
 
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
@@ -216,7 +216,7 @@ def test_xens_own_panic_beats_an_old_one_in_dom0s_log() -> None:
         b"(XEN) [2026-11-24 03:46:01] ****************************************",
     ]
     trace = read_trace(console)
-    assert trace == (("bad", "do_hvm_op"), "d3v1")
+    assert trace == XenTrace(("bad", "do_hvm_op"), "d3v1")
     cause = find_cause(read_crash_text(console), trace, read_panic(records(*OOPS)))
     assert cause is not None
     assert (cause.who, cause.function, cause.cpu, cause.vcpu) == ("xen", "bad", 1, "d3v1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -42,6 +41,8 @@ class Signature(NamedTuple):
     @property
     def id(self) -> str:
         """A short name made of all of it."""
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, and no text shows the name
+
         text = "\0".join("-" if part is None else str(part) for part in self)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 

@@ -34,7 +34,11 @@ START_KERNEL_MAP: Final = Vaddr(0xFFFF_FFFF_8000_0000)
 SEARCH_LIMIT: Final = 64 * MIB
 MAX_MISSES: Final = 2560
 """Absent pages after which a search ends: the dump was filtered."""
+FEW_MISSES: Final = 256
+"""The same for .data, of which makedumpfile leaves out pages of zeros only."""
 OVERLAP: Final = 4096
+PIECE: Final = MIB // 2
+"""Read at once: larger ones fall out of the processor's caches before they are searched."""
 _BLOCK: Final = 2 * MIB
 _WRITABLE: Final = 2
 _IN_A_ROW: Final = FRAME_MASK | PRESENT
@@ -91,8 +95,9 @@ def contents(
     memory: PhysicalMemory,
     blocks: Iterable[Block],
     *,
-    piece: int = _BLOCK,
+    piece: int = PIECE,
     limit: int = SEARCH_LIMIT,
+    misses: int = MAX_MISSES,
 ) -> Iterator[tuple[int, bytes]]:
     """(vaddr, data) of what blocks map; what lies at a piece's end begins the next one, too.
 
@@ -101,9 +106,10 @@ def contents(
         blocks: from :func:`kernel_blocks`.
         piece: the most that is read at once.
         limit: bytes that are looked at in all.
+        misses: absent pages after which it ends.
     """
     tail, end = b"", -1
-    room, misses = limit, MAX_MISSES
+    room = limit
     for block in blocks:
         if room <= 0 or misses <= 0:
             return

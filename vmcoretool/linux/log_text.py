@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB
 from vmcoretool.errors import MemoryFault
-from vmcoretool.linux.image import START_KERNEL_MAP, contents
+from vmcoretool.linux.image import FEW_MISSES, START_KERNEL_MAP, contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +36,6 @@ SEARCH_LIMIT: Final = 4 * MIB
 NEWEST: Final = 2048
 OLDEST: Final = 512
 """Records that are read: what the kernel said last, and first."""
-_PIECE: Final = MIB // 2
 _COUNT_BITS: Final = (12, 13, 15, 14, 11, 16, 10, 9, 8, 7, 17, 18, 19, 20)
 """CONFIG_LOG_BUF_SHIFT less PRB_AVGBITS, 5; what distributions use first."""
 _AVERAGE_BITS: Final = 5
@@ -105,7 +104,7 @@ def find_ring(
     """
     work = budget.work("searching the kernel's log", steps=4096)
     writable = (block for block in blocks if block.writable)
-    for vaddr, data in contents(memory, writable, piece=_PIECE, limit=SEARCH_LIMIT):
+    for vaddr, data in contents(memory, writable, limit=SEARCH_LIMIT, misses=FEW_MISSES):
         for at in _candidates(data):
             if not work.go_on():
                 return None

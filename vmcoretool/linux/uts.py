@@ -1,7 +1,8 @@
 """A Linux's host name: ``init_uts_ns`` in the image's .data.
 
 ``struct new_utsname`` (include/uapi/linux/utsname.h) is six texts of 65 bytes: sysname, nodename,
-release, version, machine, domainname.  The kernel's own ends its banner with the same version.
+release, version, machine, domainname.  Since 6.1 (init/version.c) a weak copy without a build
+number in its version ("# SMP ..." for "#1 SMP ...") lies in .data, too; nobody writes to it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB
-from vmcoretool.linux.image import contents
+from vmcoretool.linux.image import FEW_MISSES, contents
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def find_hostname(
     Args:
         memory: of the dump.
         blocks: of the kernel's image.
-        kernel: whose name it is: release and version must be its own.
+        kernel: the release must be its own.
         budget: limits the search.
     """
     work = budget.work("searching the host name", steps=4096)
     writable = (block for block in blocks if block.writable)
-    for _, data in contents(memory, writable, limit=SEARCH_LIMIT):
+    for _, data in contents(memory, writable, limit=SEARCH_LIMIT, misses=FEW_MISSES):
         at = data.find(_MARK)
         while at >= 0:
             if not work.go_on():
@@ -49,8 +50,8 @@ def find_hostname(
                 data[start : start + _FIELD].split(b"\0")[0]
                 for start in range(at, at + _SIZE, _FIELD)
             ]
-            release, version = (printable(field) for field in fields[2:4])
-            if release == kernel.release and version and kernel.banner.endswith(version):
+            numbered = fields[3][:1] == b"#" and fields[3][1:2].isdigit()
+            if printable(fields[2]) == kernel.release and numbered:
                 return "" if fields[1] == _NOT_SET else printable(fields[1])
             at = data.find(_MARK, at + 1)
     return None
