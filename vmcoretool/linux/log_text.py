@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
     Read = Callable[[int, int], bytes]
 
-SEARCH_LIMIT: Final = 4 * MIB
+SEARCH_LIMIT: Final = 2 * MIB
 """Of .data; the ring of the kernels seen lies in the first half mebibyte."""
 NEWEST: Final = 2048
 OLDEST: Final = 512
 """Records that are read: what the kernel said last, and first."""
-_COUNT_BITS: Final = (12, 13, 15, 14, 11, 16, 10, 9, 8, 7, 17, 18, 19, 20)
-"""CONFIG_LOG_BUF_SHIFT less PRB_AVGBITS, 5; what distributions use first."""
+_COUNT_BITS: Final = (12, 13, 15, 14, 11, 16)
+"""CONFIG_LOG_BUF_SHIFT less PRB_AVGBITS, 5: 17, 18 and 20 are what distributions use."""
+_MOST_BITS: Final = 20
 _AVERAGE_BITS: Final = 5
 _SHAPE: Final = rb"%c\0{7}(?:.{6}\xff\xff){2}"
 _RING_SIZE: Final = 88
@@ -126,7 +127,7 @@ def _parse(raw: bytes, vaddr: int) -> Ring | None:
     if len(raw) < _RING_SIZE:
         return None
     bits, descs, infos, head, tail = struct.unpack_from("<5Q", raw)
-    if bits not in _COUNT_BITS:
+    if not 0 < bits <= _MOST_BITS:
         return None
     for at in _TEXT_AT:
         size_bits, data = struct.unpack_from("<QQ", raw, at)
