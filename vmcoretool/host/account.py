@@ -13,7 +13,7 @@ from vmcoretool.errors import MemoryFault
 from vmcoretool.host.cause import Cause, find_cause
 from vmcoretool.host.machine import Machine
 from vmcoretool.host.when import Moment, find_moment, plausible
-from vmcoretool.linux.image import kernel_blocks
+from vmcoretool.linux.image import image_reader, kernel_blocks
 from vmcoretool.linux.log_text import Record, find_ring, read_records
 from vmcoretool.linux.panic import LinuxPanic, read_hardware, read_panic
 from vmcoretool.linux.printk import kernel_reader
@@ -97,7 +97,7 @@ def _dom0(host: Host) -> _Dom0:
         blocks = kernel_blocks(memory, root)
         if not blocks:
             continue
-        read = kernel_reader(memory, root)
+        read = image_reader(memory, blocks, kernel_reader(memory, root))
         hostname = find_hostname(memory, blocks, kernel, budget)
         ring = find_ring(memory, blocks, read, budget)
         try:

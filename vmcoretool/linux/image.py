@@ -26,7 +26,7 @@ from vmcoretool.memory.x86_64 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from vmcoretool.memory.physical import PhysicalMemory
 
@@ -145,3 +145,32 @@ def runs_of(memory: PhysicalMemory, block: Block) -> list[Run]:
         return list(leaves(memory, frame(block.entry), 1, Vaddr(block.vaddr)).runs)
     except MemoryFault:
         return []
+
+
+def image_reader(
+    memory: PhysicalMemory, blocks: Iterable[Block], other: Callable[[int, int], bytes]
+) -> Callable[[int, int], bytes]:
+    """Reads the kernel's virtual memory, its image in large pieces.
+
+    Args:
+        memory: of the dump.
+        blocks: of the image.
+        other: reads what is not in one block whose pages lie in a row; raises MemoryFault.
+    """
+    by_address = {block.vaddr: block for block in blocks}
+    rows: dict[int, Maddr | None] = {}
+
+    def read(vaddr: int, size: int) -> bytes:
+        start = vaddr & -_BLOCK
+        block = by_address.get(start)
+        if block is None or vaddr + size > start + _BLOCK:
+            return other(vaddr, size)
+        if start not in rows:
+            runs = runs_of(memory, block)
+            rows[start] = runs[0].maddr if [run.size for run in runs] == [_BLOCK] else None
+        maddr = rows[start]
+        return (
+            other(vaddr, size) if maddr is None else memory.read(Maddr(maddr + vaddr - start), size)
+        )
+
+    return read

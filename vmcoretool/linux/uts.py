@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 SEARCH_LIMIT: Final = 4 * MIB
 _FIELD: Final = 65
 _SIZE: Final = 6 * _FIELD
-_MARK: Final = b"Linux" + bytes(_FIELD - 5)
+_RELEASE_AT: Final = 2 * _FIELD
+_LINUX: Final = b"Linux\0"
 _NOT_SET: Final = b"(none)"
 
 
@@ -41,17 +42,22 @@ def find_hostname(
     """
     work = budget.work("searching the host name", steps=4096)
     writable = (block for block in blocks if block.writable)
+    wanted = kernel.release.encode("ascii")  # found much faster than a text padded with zeros
     for _, data in contents(memory, writable, limit=SEARCH_LIMIT, misses=FEW_MISSES):
-        at = data.find(_MARK)
+        at = data.find(wanted)
         while at >= 0:
             if not work.go_on():
                 return None
-            fields = [
-                data[start : start + _FIELD].split(b"\0")[0]
-                for start in range(at, at + _SIZE, _FIELD)
-            ]
-            numbered = fields[3][:1] == b"#" and fields[3][1:2].isdigit()
-            if printable(fields[2]) == kernel.release and numbered:
-                return "" if fields[1] == _NOT_SET else printable(fields[1])
-            at = data.find(_MARK, at + 1)
+            name = _nodename(data, at - _RELEASE_AT, kernel.release) if at >= _RELEASE_AT else None
+            if name is not None:
+                return "" if name == _NOT_SET else printable(name)
+            at = data.find(wanted, at + 1)
     return None
+
+
+def _nodename(data: bytes, start: int, release: str) -> bytes | None:
+    if not data.startswith(_LINUX, start):
+        return None
+    fields = [data[at : at + _FIELD].split(b"\0")[0] for at in range(start, start + _SIZE, _FIELD)]
+    numbered = fields[3][:1] == b"#" and fields[3][1:2].isdigit()
+    return fields[1] if fields[2] == release.encode("ascii") and numbered else None
