@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.printable import printable
+from vmcoretool.debuggers.crash import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +66,7 @@ def command_lines(argv: Iterable[str], width: int, indent: str, note: str = "") 
     """
     lines: list[str] = []
     line = indent
-    for word in map(shell_word, argv):
+    for word in (display((argument,)) for argument in argv):
         if line.strip() and len(line) + 1 + len(word) + 2 > width:
             lines.append(f"{line} \\")
             line = f"{indent}    {word}"
@@ -77,14 +76,6 @@ def command_lines(argv: Iterable[str], width: int, indent: str, note: str = "") 
     if note and len(line) + 4 + len(note) <= width:
         lines[-1] = f"{line:<{min(46, width - 4 - len(note))}}  # {note}"
     return lines
-
-
-def shell_word(word: str) -> str:
-    r"""An argument for a terminal: control characters appear as in bash's ``$'\n'``."""
-    if word.isascii() and word.isprintable():
-        return shlex.quote(word)
-    escaped = printable(word.replace("\\", "\\\\").replace("'", "\\'"))
-    return f"$'{escaped}'"
 
 
 def shortened(text: str, width: int) -> str:
