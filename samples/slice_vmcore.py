@@ -18,13 +18,13 @@ import dataclasses
 import struct
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool import Extent, Maddr, MemoryFault, Vaddr, Vmcore, inspect_vmcore, open_vmcore
 from vmcoretool.evidence.facts import Facts
 from vmcoretool.evidence.known import Place
 from vmcoretool.inspection.inspect import locate
-from vmcoretool.linux.kernel import _blocks, _runs
+from vmcoretool.linux.image import kernel_blocks, runs_of
 from vmcoretool.memory.pages import Missing, PageReader, PartialPage
 from vmcoretool.memory.physical import PhysicalMemory
 from vmcoretool.memory.x86_64 import walk
@@ -111,6 +111,13 @@ def needed_pages(vmcore: Vmcore) -> set[int]:
     return pages
 
 
+_KERNEL_MARKS: Final = (
+    b"Linux version ",
+    b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0",
+    b"Linux" + bytes(60),  # struct new_utsname
+)
+
+
 def linux_pages(vmcore: Vmcore) -> set[int]:
     """What dmesg, vmcoreinfo and dom0's release need."""
     recorder = _Recorder(vmcore.container.pages)
@@ -123,10 +130,10 @@ def linux_pages(vmcore: Vmcore) -> set[int]:
     host.kernel_log(dom0, chosen.info)
     pages = recorder.touched | {chosen.maddr & -PAGE}
     for root, _ in host.roots(dom0):
-        for vaddr, entry in _blocks(shadow.memory, root):
-            for run in _runs(shadow.memory, vaddr, entry):
+        for block in kernel_blocks(shadow.memory, root):
+            for run in runs_of(shadow.memory, block):
                 data = vmcore.memory.read(run.maddr, run.size)
-                for mark in (b"Linux version ", b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"):
+                for mark in _KERNEL_MARKS:
                     at = data.find(mark)
                     while at >= 0:
                         pages |= {run.maddr + at + near & -PAGE for near in (-1024, 0, 1024)}

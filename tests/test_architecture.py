@@ -187,10 +187,13 @@ COMPARED = {
     "debuggers.crash_releases.requirement": "where no DWARF shows the member, Xen's version does",
     "debuggers.crash_releases.first_error": "which text an old crash ends with, for people to read",
     "debuggers.packages.hypervisor_package": "a package's name has the version in it",
-    "debuggers.packages._debian_package": "likewise, and what that package holds",
+    "debuggers.packages._packaged": "likewise, and what that package holds",
+    "debuggers.packages._debian": "likewise",
+    "debuggers.packages.hypervisor_brief": "likewise",
     "debuggers.packages._build_tree": "the name of a build option, for people to read",
     "explain.diagnoses.crash_release.ask": "which changes in Xen an old crash trips over",
     "formats.kdump.structs.kdump_sub_header": "the kdump header's version is its layout's name",
+    "linux.uts._nodename": "the release in memory is held against the banner's",
     "sources.flattened.open_flattened": "the stream's own version, of which there is one",
 }
 

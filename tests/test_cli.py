@@ -54,9 +54,12 @@ def closed(part: Any) -> Any:
 def test_schema_is_open_for_added_keys_and_closed_for_tests() -> None:
     published = json.loads((ROOT / "vmcoretool/inspection/inspect.schema.json").read_text())
     (more,) = objects(SAMPLE)
-    more["added"] = more["dump"]["added"] = 1
-    assert list(Draft202012Validator(published).iter_errors(more)) == []
-    assert len(list(Draft202012Validator(closed(published)).iter_errors(more))) == 2
+    assert list(Draft202012Validator(closed(published)).iter_errors(more)) == []
+    for place in (more, more["dump"]):
+        place["added"] = 1
+        assert list(Draft202012Validator(published).iter_errors(more)) == []
+        assert list(Draft202012Validator(closed(published)).iter_errors(more)) != []
+        del place["added"]
 
 
 @pytest.fixture

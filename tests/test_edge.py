@@ -657,17 +657,21 @@ def test_log_text_keeps_its_tabs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "naïve 日本語"
     path.write_bytes(SAMPLE.read_bytes())
-    shown = tool("inspect", path, env={"LC_ALL": "C.UTF-8"}).stdout.decode()
+    shown = tool("inspect", path, env={"LC_ALL": "C.UTF-8", "COLUMNS": "400"}).stdout.decode()
     assert f"{path}: crash dump of a Xen host" in shown
     assert f"'{path}'" in shown
-    plain = tool("inspect", path, env={"LC_ALL": "POSIX", "PYTHONUTF8": "0"}).stdout
+    plain = tool(
+        "inspect", path, env={"LC_ALL": "POSIX", "PYTHONUTF8": "0", "COLUMNS": "400"}
+    ).stdout
     assert rb"$'" + os.fsencode(tmp_path) + rb"/na\303\257ve" in plain
 
 
 def test_native_linux_is_opened_by_a_quoted_command(tmp_path: Path) -> None:
     path = tmp_path / "a b.elf"
     path.write_bytes(LINUX.read_bytes())
-    assert f"crash VMLINUX '{path}'" in tool("inspect", path).stdout.decode()
+    assert (
+        f"crash VMLINUX '{path}'" in tool("inspect", path, env={"COLUMNS": "400"}).stdout.decode()
+    )
 
 
 def test_notes_of_a_guest_of_no_kind_are_clean(tmp_path: Path) -> None:

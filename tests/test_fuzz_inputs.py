@@ -174,7 +174,7 @@ def few_extents(answer: dict[str, Any]) -> bool:
     )
 
 
-INSPECT = ("inspect",)
+INSPECT = ("inspect", "-v")
 JSON = ("inspect", "--json")
 CASES = (
     Case("kdump-55", every_second_frame_is_ram, JSON, 6, "memory extents", few_extents),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.output import complain, emit, terminal_width
 from vmcoretool.inspection.as_json import cpu_object
 from vmcoretool.printable import printable
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vmcoretool.host.host import Host
     from vmcoretool.xen.cpus import CpuActivity
 
-_IN_A_LINE = 4
+_COLUMNS: Final = 26
 
 
 @click.command("cpus")
@@ -69,5 +69,6 @@ def _lines(use: CpuActivity, crashed: int | None, basis: str) -> Iterator[str]:
     yield f"  running        {use.context or 'unknown'}"
     yield f"  address space  {use.address_space or 'unknown'}: {use.basis}"
     words = [f" {name:>8} {word:016x}" for name, word in _registers(use).items()]
-    for start in range(0, len(words), _IN_A_LINE):
-        yield "".join(words[start : start + _IN_A_LINE])
+    in_a_line = max(terminal_width() // _COLUMNS, 1)
+    for start in range(0, len(words), in_a_line):
+        yield "".join(words[start : start + in_a_line])

@@ -15,7 +15,7 @@ from vmcoretool.cli.nearly import did_you_mean
 from vmcoretool.cli.options import Request, dump_options, inspect, json_option, opened
 from vmcoretool.cli.output import complain, emit, emit_json, flush, is_terminal, remark
 from vmcoretool.cli.progress import Watch
-from vmcoretool.render.text import whose
+from vmcoretool.render.screen import owner_words
 
 if TYPE_CHECKING:
     from vmcoretool.debuggers.crash import CrashCommand
@@ -104,7 +104,7 @@ def _why_none(inspection: Inspection, target: str | None) -> str:
                 "only a PV guest's memory; dump such a guest by itself (xl dump-core)"
             )
     known = ", ".join(one.target for one in inspection.commands)
-    why = f"there is {known}" if known else whose(inspection.kind, inspection.vmcore)
+    why = f"there is {known}" if known else owner_words(inspection.kind, inspection.vmcore)
     return f"no command for {target or 'any session'}: {why}"
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _BUG = 70
+_OBJECTS = 50_000
 
 
 def main() -> NoReturn:
@@ -24,6 +25,10 @@ def main() -> NoReturn:
         heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
         if heard:
             signal.signal(signal.SIGINT, _end_at_once)
+        import gc  # noqa: PLC0415 - as above
+
+        # imports and an inspection make few cycles: the usual threshold costs 3 % of a run
+        gc.set_threshold(_OBJECTS)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")

@@ -8,7 +8,15 @@ import click
 
 from vmcoretool.cli.exits import Exit, Failure, exit_code, failure_of
 from vmcoretool.cli.options import dump_options, inspect, say_that_it_waits, watched
-from vmcoretool.cli.output import OutputError, complain, emit, emit_json, settings, use_colour
+from vmcoretool.cli.output import (
+    OutputError,
+    complain,
+    emit,
+    emit_json,
+    settings,
+    terminal_width,
+    use_colour,
+)
 from vmcoretool.cli.progress import Watch
 from vmcoretool.printable import printable
 from vmcoretool.render.text import inspection_text
@@ -65,8 +73,14 @@ def _show(files: DumpFiles, request: Request, *, as_json: bool, several: bool) -
             elif settings.quiet:
                 emit(_name(files.paths, several=several) + _quiet(inspection))
             else:
-                verbose = settings.verbose > 0
-                emit(inspection_text(inspection, verbose=verbose, colour=use_colour()))
+                emit(
+                    inspection_text(
+                        inspection,
+                        verbose=settings.verbose > 0,
+                        colour=use_colour(),
+                        width=terminal_width(),
+                    )
+                )
             return Exit.INTERRUPTED if watch.stopped else exit_code(inspection)
     except (BrokenPipeError, OutputError):
         raise

@@ -15,7 +15,7 @@ from vmcoretool.cli.nearly import did_you_mean
 from vmcoretool.cli.output import complain, remark, settings
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.inspect import Inspection, inspect_vmcore, locate
-from vmcoretool.render.text import whose
+from vmcoretool.render.screen import owner_words
 from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import open_vmcore
 
@@ -136,7 +136,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
         if located.kind != "xen-host":
             if watch.stopped:  # what was not looked at may tell
                 raise KeyboardInterrupt
-            complain(f"{path}: {whose(located.kind, vmcore)}")
+            complain(f"{path}: {owner_words(located.kind, vmcore)}")
             for found in vmcore.findings:
                 complain(f"{path}: {found.message}")
             return Exit.NOT_A_XEN_HOST

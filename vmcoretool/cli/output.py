@@ -47,6 +47,7 @@ class Settings:
 
 
 settings: Final = Settings()
+_WIDTH: Final = 80
 
 
 def emit(text: str) -> None:
@@ -171,3 +172,20 @@ def _write_error(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         settings.drawn = False
+
+
+def terminal_width() -> int:
+    """The columns of the terminal: of $COLUMNS, else as it says, else 80.
+
+    As shutil.get_terminal_size(), whose module takes longer to import than an inspection renders.
+    """
+    try:
+        columns = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        columns = 0
+    if columns <= 0:
+        try:
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+        except (AttributeError, ValueError, OSError):
+            columns = 0
+    return columns or _WIDTH

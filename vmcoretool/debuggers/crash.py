@@ -20,7 +20,12 @@ from vmcoretool.debuggers.crash_caveats import (
     linux_caveats,
     release_caveats,
 )
-from vmcoretool.debuggers.packages import Caveat, hypervisor_package, namelist_caveats
+from vmcoretool.debuggers.packages import (
+    Caveat,
+    hypervisor_brief,
+    hypervisor_package,
+    namelist_caveats,
+)
 from vmcoretool.debuggers.session import VMLINUX, learnt_by_crash
 from vmcoretool.formats.api import EM_386
 from vmcoretool.host.symbol_files import DOM0, HYPERVISOR, session_of
@@ -43,6 +48,7 @@ class CrashCommand(NamedTuple):
         ready: whether it would open as it stands.
         requires_option: crash would not learn the right address from this dump by itself.
         caveats: what is missing and where to get it.
+        missing: what keeps it from being ready, each in a few words.
     """
 
     target: str
@@ -51,6 +57,7 @@ class CrashCommand(NamedTuple):
     ready: bool
     requires_option: bool
     caveats: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     def shell(self) -> str:
         """The command quoted for any POSIX shell; safe to eval whatever the files are called."""
@@ -104,6 +111,7 @@ def _command(  # noqa: PLR0913 - a command's parts
         ready=not any(one.blocks for one in caveats),
         requires_option=required,
         caveats=tuple(one.text for one in caveats),
+        missing=tuple(one.brief or one.text for one in caveats if one.blocks),
     )
 
 
@@ -122,6 +130,7 @@ def _hypervisor(sessions: Sessions, common: tuple[Caveat, ...]) -> CrashCommand:
         "the symbol file of this very build of Xen"
         f"{build_id_note(sessions.xen.build_id)}, with DWARF; give it with --xen-syms PATH; it "
         f"comes from {hypervisor_package(sessions.xen)}",
+        hypervisor_brief(sessions.xen),
     )
     if version:
         caveats += release_caveats(sessions)

@@ -10,6 +10,7 @@ from vmcoretool.debuggers.crash_releases import dotted
 from vmcoretool.debuggers.packages import (
     UNPACK,
     Caveat,
+    kernel_brief,
     kernel_package,
     namelist_caveats,
 )
@@ -44,7 +45,11 @@ def release_caveats(sessions: Sessions) -> Iterator[Caveat]:
     fails = f"it ends with '{error}'"
     if crash_releases.copes(sessions.release, row.crash):
         if sessions.program is None and row.crash is not None:
-            yield Caveat(f"Xen {since} and later need crash {dotted(row.crash)}", blocks=False)
+            yield Caveat(
+                f"Xen {since} and later need crash {dotted(row.crash)} "
+                "('vmcoretool --version' shows which is here)",
+                blocks=False,
+            )
     elif row.crash is None:
         ends = f"crash {mine} ends with '{error}'"
         yield Caveat(f"no crash up to {newest} opens Xen {since} or later: {ends}")
@@ -83,6 +88,7 @@ def linux_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Ite
         target,
         VMLINUX,
         f"the debug image{release}{build_id}: give it with --vmlinux PATH{kernel_package(kernel)}",
+        kernel_brief(kernel),
     )
     yield from dwarf_caveats(sessions, target)
     shared = domain.shared_info if domain else None

@@ -33,14 +33,21 @@ Before, the whole build was a debug one.
 
 
 class Caveat(NamedTuple):
-    """One thing to know about a command; ``blocks``: it keeps the command from opening."""
+    """One thing to know about a command.
+
+    Attributes:
+        text: all of it.
+        blocks: it keeps the command from opening.
+        brief: the same in a few words, where the text is long.
+    """
 
     text: str
     blocks: bool = True
+    brief: str = ""
 
 
 def namelist_caveats(
-    symbol_files: SymbolFiles, target: str, placeholder: str, wanted: str
+    symbol_files: SymbolFiles, target: str, placeholder: str, wanted: str, brief: str = ""
 ) -> Iterator[Caveat]:
     """What keeps the chosen file from being what crash needs.
 
@@ -49,11 +56,13 @@ def namelist_caveats(
         target: the session.
         placeholder: what stands in the command where there is no file.
         wanted: the file that is needed, and where it comes from.
+        brief: the same in a few words.
     """
     chosen = symbol_files.chosen.get(target)
     if chosen is None:
         named = target in symbol_files.named
-        yield Caveat(f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}")
+        text = f"needed is {wanted}" if named else f"{placeholder} stands for {wanted}"
+        yield Caveat(text, brief=brief)
         yield from _refused(symbol_files, target)
         return
     mine = chosen.candidate
@@ -90,8 +99,8 @@ def hypervisor_package(xen: XenIdentity) -> str:
             "not from xen-syms: this host booted xen.efi"
         )
     compiler = (version.compiler or "") if version else ""
-    if version and version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler):
-        return _debian_package(version)
+    if version and _debian(version):
+        return _packaged(version)
     if "SUSE" in compiler:
         return "package xen-debuginfo"
     if "Red Hat" in compiler:
@@ -101,14 +110,41 @@ def hypervisor_package(xen: XenIdentity) -> str:
     return _build_tree(version)
 
 
-def _debian_package(version: XenVersion) -> str:
-    package = f"package xen-hypervisor-{version.major}.{version.minor}-amd64-dbg"
-    if (version.major, version.minor) > _WITHOUT_DWARF:
-        return f"{package} where the distribution built it; else from {_build_tree(version)}"
-    return (
-        f"{_build_tree(version)} ({package} has no DWARF); vmcoretool's own commands need none: "
-        "console, cpus, domains, dmesg"
-    )
+def _packaged(version: XenVersion) -> str:
+    # of Debian and Ubuntu: up to 4.17 the package of that name holds a file without DWARF
+    name = f"xen-hypervisor-{version.major}.{version.minor}-amd64-dbg"
+    if (version.major, version.minor) <= _WITHOUT_DWARF:
+        return (
+            f"{_build_tree(version)}: the distribution's {name} has no DWARF and will not do; "
+            "vmcoretool console, cpus and domains need no such file"
+        )
+    return f"package {name} where the distribution built it; else from {_build_tree(version)}"
+
+
+def hypervisor_brief(xen: XenIdentity) -> str:
+    """Where a hypervisor's symbol file comes from, in a few words."""
+    version = xen.version
+    if version and (version.major, version.minor) <= _WITHOUT_DWARF and _debian(version):
+        return (
+            f"Debian has no xen-syms with DWARF for {version.major}.{version.minor}; "
+            "vmcoretool console, cpus, domains need none"
+        )
+    return f"needs xen-syms with DWARF: {hypervisor_package(xen)}"
+
+
+def _debian(version: XenVersion) -> bool:
+    compiler = version.compiler or ""
+    return version.major >= _PACKAGED and ("Debian" in compiler or "Ubuntu" in compiler)
+
+
+def kernel_brief(kernel: Kernel | None) -> str:
+    """Where a kernel's debug image comes from, in a few words."""
+    if kernel is None:
+        return "needs the debug image of its kernel: --vmlinux PATH"
+    package = kernel_package(kernel).partition("package ")[2]
+    if "Debian" in kernel.banner and package:
+        return f"apt install {package} first"
+    return f"needs vmlinux of {kernel.release}" + (f": package {package}" if package else "")
 
 
 def _build_tree(version: XenVersion | None) -> str:

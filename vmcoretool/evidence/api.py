@@ -19,7 +19,7 @@ class _Evidence(NamedTuple):
     source: str
     xen_phys_start: Maddr | None
     strength: Strength
-    basis: str
+    parts: tuple[str, ...]
     steps: tuple[str, ...]
 
 
@@ -31,28 +31,38 @@ class Evidence(_Evidence):
         xen_phys_start: the machine address, or None: the hypervisor is not relocated.
         strength: ``recorded`` (somebody wrote the number down), ``derived`` (it follows from
             memory) or ``suggested`` (a pattern match).
-        basis: where exactly it was seen, in one sentence.
+        parts: where exactly it was seen, a sentence each.
         steps: the parts of a proof, enough to repeat it by hand.
     """
 
     __slots__ = ()
 
-    def __new__(  # noqa: PYI034 - Self is in typing from 3.11 on only
+    def __new__(  # noqa: PYI034, PLR0913 - Self is in typing from 3.11 on only; all by name
         cls,
         *,
         source: str,
         xen_phys_start: Maddr | None,
         strength: Strength,
         basis: str,
+        further: tuple[str, ...] = (),
         steps: tuple[str, ...] = (),
     ) -> Evidence:
-        """All by name."""
+        """All by name; ``basis`` and what is ``further`` to it become the parts."""
+        parts = tuple(map(printable, (basis, *further)))
         return super().__new__(
-            cls, source, xen_phys_start, strength, printable(basis), tuple(map(printable, steps))
+            cls, source, xen_phys_start, strength, parts, tuple(map(printable, steps))
         )
 
+    @property
+    def basis(self) -> str:
+        """The parts in one line."""
+        return "; ".join(self.parts)
+
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
-        return (), self._asdict()
+        first, *others = self.parts
+        named = {"basis": first, "further": tuple(others)}
+        rest = ("source", "xen_phys_start", "strength", "steps")
+        return (), {**named, **{name: getattr(self, name) for name in rest}}
 
 
 class _Silence(NamedTuple):

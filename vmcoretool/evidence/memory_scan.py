@@ -54,8 +54,8 @@ def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
         evidence = _evidence(idle, image, harvest)
         info = place.image_notes.vmcoreinfo if facts.pgd_l4 is None else None
         if info and info.symbol("pgd_l4") == idle.vaddr:
-            basis = f"{evidence.basis}; VMCOREINFO_XEN in the image names pgd_l4 there"
-            evidence = evidence._replace(basis=basis)
+            named = "VMCOREINFO_XEN in the image names pgd_l4 there"
+            evidence = evidence._replace(parts=(*evidence.parts, named))
         yield evidence
     if not harvest.found:
         budget = facts.vmcore.budget
@@ -133,18 +133,20 @@ def _evidence(idle: IdleTable, image: Image, harvest: _Harvest) -> Evidence:
         f"page {idle.maddr:#x}, one of {harvest.tables} that refer to themselves in slot 258, is "
         f"mapped by its own tables at {idle.vaddr:#x}"
     )
+    further: list[str] = []
     if image.layout.relocatable:
-        basis += f"; {image.agreeing} of {image.mapped} mapped image pages agree"
-        basis += f"; {others} other tables in the dump map this image"
+        further.append(f"{image.agreeing} of {image.mapped} mapped image pages agree")
+        further.append(f"{others} other tables in the dump map this image")
         if idle.base == 0:
-            basis += (
-                "; against it: no running Xen has base 0, this may be a copy from before the move"
+            further.append(
+                "against it: no running Xen has base 0, this may be a copy from before the move"
             )
     return Evidence(
         source=NAME,
         xen_phys_start=idle.xen_phys_start,
         strength="derived",
         basis=basis,
+        further=tuple(further),
         steps=tuple(map(str, idle.steps)),
     )
 

@@ -78,13 +78,14 @@ def _evidence(facts: Facts, found: MappedImage) -> Evidence:
         )
     basis = (
         f"{names}: {image.agreeing} of {image.mapped} mapped image pages lie at "
-        f"{image.base:#x} + (vaddr - {start:#x}); {'; '.join(image.anchors)}"
+        f"{image.base:#x} + (vaddr - {start:#x})"
     )
     return Evidence(
         source=NAME,
         xen_phys_start=image.base,
         strength="derived",
         basis=basis,
+        further=image.anchors,
         steps=_steps(facts, image),
     )
 

@@ -46,21 +46,23 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
     """
     # imported here: the package itself is imported by every command, which needs none of this
     from vmcoretool.inspection.as_json import inspection_object  # noqa: PLC0415
-    from vmcoretool.render.text import inspection_text, whose  # noqa: PLC0415
+    from vmcoretool.render.screen import owner_words  # noqa: PLC0415
+    from vmcoretool.render.text import inspection_text  # noqa: PLC0415
 
     name = os.fspath(path)
     place = folder if folder is not None else os.path.dirname(os.path.abspath(name))
     with open_vmcore(name) as vmcore:
         inspection = inspect_vmcore(vmcore)
         facts = inspection_object(inspection)
-        text = inspection_text(inspection) + "\n"
+        text = inspection_text(inspection, verbose=True) + "\n"
     verdict = inspection.verdict
-    said = whose(inspection.kind, inspection.vmcore)
+    said = owner_words(inspection.kind, inspection.vmcore)
     if inspection.kind == "xen-host":
         version = inspection.xen.version if inspection.xen else None
         start = "unknown" if verdict.xen_phys_start is None else f"{verdict.xen_phys_start:#x}"
         said = f"Xen {version.text if version else '(version unknown)'}, xen_phys_start {start} "
-        said += f"{verdict.status}; {printable(inspection.crash.panic or b'no panic text')}"
+        cause = inspection.account.cause
+        said += f"{verdict.status}; {cause.headline if cause else 'no panic text'}"
     return _write(place, name, facts, text, said[:_LIMIT])
 
 

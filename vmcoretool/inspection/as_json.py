@@ -16,6 +16,7 @@ from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from vmcoretool.debuggers.crash import CrashCommand
+    from vmcoretool.host.account import Account
     from vmcoretool.host.signature import Signature
     from vmcoretool.inspection.inspect import Inspection
     from vmcoretool.symbols.matching import Match
@@ -48,6 +49,7 @@ def inspection_object(inspection: Inspection) -> dict[str, Any]:
         "xen": _xen(inspection) if host else None,
         "relocation": _relocation(inspection) if host else None,
         "idle_page_table": _idle_page_table(inspection),
+        **account_object(inspection.account),
         "dom0": _dom0(inspection) if host else None,
         "cpus": [cpu_object(use, inspection.crash.cpu) for use in inspection.cpus],
         "domains": [domain_object(domain) for domain in inspection.domains],
@@ -73,6 +75,9 @@ _NULL_KEYS: Final = (
     "xen",
     "relocation",
     "idle_page_table",
+    "cause",
+    "crashed_at",
+    "machine",
     "dom0",
     "cpus",
     "domains",
@@ -193,6 +198,35 @@ def _relocation(inspection: Inspection) -> dict[str, Any]:
             for one in verdict.evidence
         ],
         "silent": [{"source": one.source, "reason": one.reason} for one in verdict.silent],
+    }
+
+
+def account_object(account: Account) -> dict[str, Any]:
+    """The keys that say who crashed and why, when, and on which machine."""
+    cause, moment, machine = account.cause, account.crashed_at, account.machine
+    return {
+        "cause": None
+        if cause is None
+        else {
+            "who": cause.who,
+            "headline": cause.headline,
+            "function": cause.function,
+            "task": cause.task and cause.task._asdict(),
+            "cpu": cause.cpu,
+            "vcpu": cause.vcpu,
+            "frames": [],
+            "basis": cause.basis,
+        },
+        "crashed_at": {
+            "time": moment.time,
+            "uptime_s": None if moment.uptime is None else round(moment.uptime, 6),
+            "basis": moment.basis,
+        },
+        "machine": {
+            "hardware": machine.hardware,
+            "bios": machine.bios,
+            "hostname": machine.hostname or None,
+        },
     }
 
 

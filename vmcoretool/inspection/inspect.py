@@ -12,6 +12,7 @@ from vmcoretool.debuggers.session import Sessions
 from vmcoretool.evidence.facts import Asked, Facts, Scan
 from vmcoretool.evidence.gather import gather
 from vmcoretool.evidence.weigh import Verdict, weigh
+from vmcoretool.host.account import NOTHING, Account, find_account
 from vmcoretool.host.host import Host
 from vmcoretool.host.hypervisor import find_hypervisor
 from vmcoretool.host.identity import Kind, find_identity, find_idle_page_table, find_kind
@@ -52,6 +53,7 @@ class Inspection:
         verdict: where the hypervisor is and how sure that is.
         idle_page_table: or None where nothing tells.
         crash: what the console tells of the crash.
+        account: who crashed and why, when, on which machine.
         signature: a name for the crash, or None where nothing tells.
         cpus: what each CPU was doing; empty unless ``kind`` is "xen-host".
         domains: in the hypervisor's order; empty unless ``kind`` is "xen-host".
@@ -70,6 +72,7 @@ class Inspection:
     verdict: Verdict
     idle_page_table: IdlePageTable | None
     crash: CrashText
+    account: Account
     signature: Signature | None
     cpus: tuple[CpuActivity, ...]
     domains: tuple[Domain, ...]
@@ -168,6 +171,7 @@ def _of_host(located: Located) -> Inspection:
         verdict=verdict,
         idle_page_table=idle,
         crash=host.crash,
+        account=find_account(host),
         signature=find_signature(host, xen),
         cpus=host.cpus,
         domains=host.domains,
@@ -191,6 +195,7 @@ def _of_no_host(located: Located) -> Inspection:
         verdict=located.verdict,
         idle_page_table=None,
         crash=CrashText(),
+        account=NOTHING,
         signature=None,
         cpus=(),
         domains=(),

@@ -11,33 +11,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
 from vmcoretool.errors import MemoryFault
+from vmcoretool.linux.image import contents, data_first, kernel_blocks
 from vmcoretool.memory import x86_64
-from vmcoretool.memory.paging import NX, PAGE_SIZE_BIT, PRESENT, Run, frame
-from vmcoretool.memory.search import windows
 from vmcoretool.memory.virtual import VirtualMemory
-from vmcoretool.memory.x86_64 import leaves, slot_of
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
+    from vmcoretool.addresses import Maddr
     from vmcoretool.memory.physical import PhysicalMemory
 
-START_KERNEL_MAP: Final = Vaddr(0xFFFF_FFFF_8000_0000)
-SEARCH_LIMIT: Final = 64 * MIB
 BANNER_SIZE: Final = 512
 _BANNER: Final = re.compile(rb"Linux version (\d[!-~]{0,63}) \(")
-MAX_MISSES: Final = 2560
-"""Absent pages after which the search ends: the dump was filtered."""
 _MARK: Final = b"Linux version "
 _BUILD_ID: Final = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
 _XEN_NOTE: Final = re.compile(rb"\x04\0\0\0.{4}[\0-\x20]\0\0\0Xen\0", re.DOTALL)
 _NEAR: Final = 1024
-_BLOCK: Final = 2 * MIB
-_PIECE: Final = MIB // 2
-_OVERLAP: Final = 4096
 
 
 class Kernel(NamedTuple):
@@ -68,25 +59,35 @@ def find_kernel(memory: PhysicalMemory, root: Maddr, like: Iterable[Kernel] = ()
     for other in like:
         if _is_there(memory, root, other):
             return other
-    banner: re.Match[bytes] | None = None
-    line, place = b"", 0
+    banner: _Banner | None = None
     build_id: tuple[str, int] | None = None
-    for vaddr, block in _image(memory, root):
-        at = block.find(_MARK)  # much faster than the pattern
-        while banner is None and at >= 0:
-            line, place = block[at : at + BANNER_SIZE], vaddr + at
-            # one that the piece cuts is whole in the next
-            banner = _BANNER.match(line) if b"\n" in line or b"\0" in line else None
-            at = block.find(_MARK, at + 1)
-        if build_id is None:
-            found = _build_id(block)
-            build_id = (found[0], vaddr + found[1]) if found else None
+    for vaddr, block in contents(memory, data_first(kernel_blocks(memory, root))):
+        banner = banner or _find_banner(block, vaddr)
+        build_id = build_id or _build_id(block, vaddr)
         if banner and build_id:
             break
     if banner is None:
         return None
     note = build_id or (None, None)
-    return Kernel(_text(line), banner[1].decode("ascii"), note[0], (place, note[1]))
+    return Kernel(banner.text, banner.release, note[0], (banner.vaddr, note[1]))
+
+
+class _Banner(NamedTuple):
+    vaddr: int
+    text: str
+    release: str
+
+
+def _find_banner(block: bytes, vaddr: int) -> _Banner | None:
+    at = block.find(_MARK)  # much faster than the pattern
+    while at >= 0:
+        line = block[at : at + BANNER_SIZE]
+        # one that the piece cuts is whole in the next
+        match = _BANNER.match(line) if b"\n" in line or b"\0" in line else None
+        if match:
+            return _Banner(vaddr + at, _text(line), match[1].decode("ascii"))
+        at = block.find(_MARK, at + 1)
+    return None
 
 
 def _text(line: bytes) -> str:
@@ -107,74 +108,13 @@ def _is_there(memory: PhysicalMemory, root: Maddr, kernel: Kernel) -> bool:
     return _text(line) == kernel.banner and data == _BUILD_ID + bytes.fromhex(kernel.build_id)
 
 
-def _image(memory: PhysicalMemory, root: Maddr) -> Iterator[tuple[int, bytes]]:
-    # (vaddr, data) of what is mapped, in ascending order, code last; neighbours overlap a little.
-    tail, end = b"", -1
-    room, misses = SEARCH_LIMIT, MAX_MISSES * PAGE_SIZE
-    for vaddr, entry in _blocks(memory, root):
-        mapped = _runs(memory, vaddr, entry)
-        size = sum(run.size for run in mapped)
-        room -= size
-        misses -= size
-        for at, data, own in windows(memory, mapped, step=_PIECE, ahead=0):
-            before = tail if at == end else b""
-            yield at - len(before), before + data
-            tail, end = data[-_OVERLAP:], at + own
-            misses += own
-        if room <= 0 or misses <= 0:
-            return
-
-
-def _blocks(memory: PhysicalMemory, root: Maddr) -> Iterator[tuple[int, int]]:
-    # (vaddr, level 2 entry) of each 2 MiB that is mapped in the kernel image's gigabyte; what is
-    # code is found out one by one, as the search nearly always ends soon behind it
-    try:
-        table = root
-        for level in (4, 3):
-            entry = memory.read_u64(Maddr(table + 8 * slot_of(START_KERNEL_MAP, level)))
-            if not entry & PRESENT or entry & PAGE_SIZE_BIT:
-                return
-            table = frame(entry)
-        entries = memory.read_table(table)
-    except MemoryFault:
-        return
-    code: list[tuple[int, int]] = []
-    for slot, entry in enumerate(entries):
-        if entry & PRESENT:
-            block = (START_KERNEL_MAP + slot * _BLOCK, entry)
-            if not entry & NX and _first_is_code(memory, entry):
-                code.append(block)
-            else:
-                yield block
-    yield from code
-
-
-def _first_is_code(memory: PhysicalMemory, entry: int) -> bool:
-    if entry & PAGE_SIZE_BIT:
-        return True
-    try:
-        first = memory.read_u64(frame(entry))
-    except MemoryFault:
-        return False
-    return bool(first & PRESENT and not first & NX)
-
-
-def _runs(memory: PhysicalMemory, vaddr: int, entry: int) -> list[Run]:
-    if entry & PAGE_SIZE_BIT:
-        return [Run(Vaddr(vaddr), Maddr(frame(entry) & -_BLOCK), _BLOCK)]
-    try:
-        return list(leaves(memory, frame(entry), 1, Vaddr(vaddr)).runs)
-    except MemoryFault:
-        return []
-
-
-def _build_id(block: bytes) -> tuple[str, int] | None:
+def _build_id(block: bytes, vaddr: int) -> tuple[str, int] | None:
     # it, and where its note starts
     at = block.find(_BUILD_ID)
     while at >= 0:
         desc = block[at + 16 : at + 36]
         around = block[max(at - _NEAR, 0) : at + _NEAR]
         if len(desc) == 20 and any(desc) and _XEN_NOTE.search(around):
-            return desc.hex(), at
+            return desc.hex(), vaddr + at
         at = block.find(_BUILD_ID, at + 1)
     return None

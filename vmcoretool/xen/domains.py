@@ -57,6 +57,7 @@ class SharedInfo(NamedTuple):
         frame_list_list: mfn of the top of its p2m tree; all ones: it keeps none.
         p2m_cr3: cr3 of the tables through which ``p2m_vaddr`` is read.
         p2m_vaddr: guest virtual address of the linear p2m list.
+        wc_sec: when the host started by Xen's clock, in seconds since 1970.
     """
 
     maddr: Maddr
@@ -65,6 +66,7 @@ class SharedInfo(NamedTuple):
     frame_list_list: int
     p2m_cr3: int
     p2m_vaddr: int
+    wc_sec: int = 0
 
 
 class Vcpu(NamedTuple):
@@ -264,7 +266,7 @@ def parse_shared_info(page: bytes, maddr: Maddr) -> SharedInfo | None:
         clock = version and not version % 2 and seconds and nanoseconds < _NANOSECONDS
         all_ones = (1 << 8 * word_size) - 1
         if clock and max_pfn < _MAX_FRAME and (top < _MAX_FRAME or top == all_ones):
-            return SharedInfo(maddr, word_size, max_pfn, top, p2m_cr3, p2m_vaddr)
+            return SharedInfo(maddr, word_size, max_pfn, top, p2m_cr3, p2m_vaddr, wc_sec=seconds)
     return None
 
 

@@ -62,6 +62,16 @@ class CrashText(NamedTuple):
         return self.panic is not None and _DOM0.match(self.panic) is not None
 
     @property
+    def dom0_died(self) -> bool:
+        """Whether it says that dom0 crashed, or that its watchdog was not fed any more."""
+        return self.panic is not None and any(row.match(self.panic) for row in _HEADLINES[:2])
+
+    @property
+    def only_kexec(self) -> bool:
+        """Whether it says no more than that a crash kernel was started."""
+        return self.panic is not None and _IMAGE.match(self.panic) is not None
+
+    @property
     def dom0_not_built(self) -> bool:
         """Whether the headline says that dom0 could not be started (xen/arch/x86/setup.c)."""
         return self.panic is not None and _NO_DOM0.match(self.panic) is not None
@@ -73,7 +83,7 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
     Args:
         lines: of the console, oldest first.
     """
-    own = [_own(line) for line in lines]
+    own = [own_text(line) for line in lines]
     panic: bytes | None = None
     cpu: int | None = None
     basis = ""
@@ -102,8 +112,8 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
     return CrashText(panic, cpu, basis, _command_line(own), rip)
 
 
-def _own(line: bytes) -> bytes | None:
-    # what Xen itself said in a line, without prefix and time; None for a guest's line
+def own_text(line: bytes) -> bytes | None:
+    """What Xen itself wrote in a line, without prefix and time; None for a guest's line."""
     if not line.startswith(_PREFIX):
         return None
     text = line[len(_PREFIX) :]

@@ -1,0 +1,274 @@
+"""What a person reads first: one screen of 24 rows and 80 columns, read as that person does."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+from vmcoretool.host.cause import find_cause
+from vmcoretool.host.when import find_moment
+from vmcoretool.linux.log_text import Record
+from vmcoretool.linux.panic import read_hardware, read_panic
+from vmcoretool.render.happened import banner_note
+from vmcoretool.render.layout import command_lines, duration_words, fill
+from vmcoretool.xen.panic import read_crash_text
+from vmcoretool.xen.trace_text import Stamp, XenTrace, read_stamp, read_trace
+
+ROWS = 24
+COLUMNS = 80
+SAMPLES = sorted(
+    path.parent
+    for path in (ROOT / "samples").glob("*/expected.json")
+    if json.loads(path.read_text())["inspect"]["kind"] == "xen-host"
+)
+WHOLE = sorted(Path(os.environ.get("VMCORETOOL_DUMPS", "/nowhere")).glob("**/vmcore"))
+ZERO = {"x417-dom0panic": "08:28:53", "x417-domu-pv": "08:45:59", "x417-pv-and-pvh": "13:47:15"}
+
+
+def shown(vmcore: str, folder: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "vmcoretool", "inspect", vmcore],
+        cwd=folder,
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "COLUMNS": str(COLUMNS)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    return done.stdout.decode("ascii").splitlines()
+
+
+def label(lines: list[str], name: str) -> str:
+    return next((line[len(name) :].strip() for line in lines if line.startswith(name)), "")
+
+
+def check_shape(lines: list[str]) -> None:
+    assert len(lines) < ROWS  # the shell's prompt has the last row
+    for line in lines:
+        assert len(line) <= COLUMNS, line
+        assert line.isprintable()
+
+
+def commands(lines: list[str]) -> list[str]:
+    """Each command as it would be pasted, its continued lines joined."""
+    text = "\n".join(lines[lines.index("Next") + 1 :]).replace(" \\\n", " ")
+    rows = [line.strip() for line in text.split("\n")]
+    return [re.sub(r"\s+", " ", row) for row in rows if row.startswith(("vmcoretool ", "crash "))]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_one_screen(sample: Path) -> None:
+    facts = json.loads((sample / "expected.json").read_text())["inspect"]
+    lines = shown("vmcore", sample)
+    check_shape(lines)
+    cause = facts["cause"]
+    names = {"dom0": "dom0 died", "xen": "Xen died", "unknown": "crash"}
+    key = bool(cause) and cause["headline"].startswith("'C' pressed")
+    headline = label(lines, names[cause["who"]] if cause and not key else "crash")
+    headline = headline.removeprefix("by hand: ")
+    expected = cause["headline"] if cause else "no line of a crash"
+    assert headline
+    assert expected.startswith(headline) or headline.startswith(expected)
+    assert label(lines, "when")
+    assert label(lines, "Xen  ").startswith(facts["xen"]["version"] or "version not recorded")
+    start = facts["relocation"]["xen_phys_start"] or "-"
+    assert any(
+        line.startswith(f"xen_phys_start  {start}  {facts['relocation']['status'].upper()}")
+        for line in lines
+    )
+    typed = commands(lines)
+    assert typed[0].startswith("vmcoretool ")
+    sessions = [row for row in typed if row.startswith("crash ")]
+    assert sessions[0] in {row["shell"] for row in facts["commands"]}
+    for found in facts["findings"][:1]:
+        assert f"[{found['code']}]" in "\n".join(lines) or len(facts["findings"]) > 3
+
+
+def test_dom0s_own_words_are_first() -> None:
+    lines = shown("vmcore", ROOT / "samples/xen-4.17-dom0-panic")
+    assert label(lines, "dom0 died") == "Kernel panic - not syncing: sysrq triggered crash"
+    assert label(lines, "in ").startswith("sysrq_handle_crash < __handle_sysrq")
+    assert label(lines, "task") == "init, PID 1, on d0v1, CPU 1; not tainted"
+    assert label(lines, "when") == "about 2026-11-23 08:28:53 UTC, 24.8 s after dom0's start"
+    assert "QEMU Standard PC (i440FX + PIIX, 1996)" in label(lines, "host")
+    assert label(lines, "Xen  ") == "4.17.7 (Debian 4.17.7+13-g2445b30a44-0+deb12u1)"
+    assert commands(lines)[0].startswith("vmcoretool dmesg vmcore")
+    assert "vmlinux" in commands(lines)[1]
+
+
+def test_xens_panic_names_its_function_and_its_session_first() -> None:
+    lines = shown("vmcore", ROOT / "samples/xen-3.1-hypervisor-panic")
+    assert label(lines, "Xen died").startswith("FATAL PAGE FAULT")
+    assert label(lines, "in ").startswith("__start_xen < __high_start")
+    assert commands(lines)[0].startswith("vmcoretool console vmcore")
+    assert "xen-syms" in next(row for row in commands(lines) if row.startswith("crash "))
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.parent.name)
+def test_whole_dump_on_one_screen(path: Path) -> None:
+    lines = shown(str(path), path.parent)
+    check_shape(lines)
+    log = path.parent / "boot.log"
+    if not log.exists():
+        return
+    panic = re.search(r"Kernel panic - not syncing: [^\r\n]*", log.read_text(errors="replace"))
+    assert panic
+    assert label(lines, "dom0 died") == panic[0].strip()
+    assert label(lines, "task").startswith("init, PID 1")
+    assert ZERO.get(path.parent.name, "UTC") in label(lines, "when")
+    assert label(lines, "host").startswith("host name not set; QEMU")
+    assert commands(lines)[0].startswith("vmcoretool dmesg ")
+
+
+def test_terminal_of_80_columns() -> None:
+    sample = ROOT / "samples/xen-4.17-dom0-panic"
+    parent, child = pty.openpty()
+    import fcntl
+    import termios
+
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    text = b""
+    for term, coloured in (("xterm", True), ("dumb", False)):
+        subprocess.run(
+            [sys.executable, "-m", "vmcoretool", "inspect", "vmcore"],
+            cwd=sample,
+            env={**environment, "TERM": term},
+            stdout=child,
+            check=False,
+        )
+        text = os.read(parent, 65536)
+        assert (b"\x1b[" in text) == coloured, term
+    lines = text.decode("ascii").replace("\r\n", "\n").splitlines()
+    check_shape(lines)
+    os.close(parent)
+    os.close(child)
+
+
+# --- what the screen is made of ---------------------------------------------------------------
+
+
+def records(*lines: str) -> list[Record]:
+    return [Record(1_000_000_000 * at, line.encode()) for at, line in enumerate(lines, 1)]
+
+
+OOPS = (
+    "DMI: Dell Inc. PowerEdge R740/0WGD1, BIOS 2.8.2 08/27/2020",
+    "rtc_cmos 00:05: setting system clock to 2026-11-23T08:28:38 UTC (1795422518)",
+    "BUG: unable to handle page fault for address: ffffc90000000000",
+    "#PF: supervisor read access in kernel mode",
+    "Oops: 0000 [#1] PREEMPT SMP NOPTI",
+    "CPU: 3 UID: 0 PID: 4242 Comm: kworker/3:1 Tainted: G        W  O      6.12.0 #1",
+    "RIP: e030:nvme_irq.cold+0x12/0x30 [nvme]",
+    "Call Trace:\n <IRQ>\n ? __die+0x1a/0x60\n __handle_irq_event_percpu+0x46/0x1a0",
+    " handle_edge_irq+0x80/0x200\n </IRQ>",
+    "---[ end trace 0000000000000000 ]---",
+    "Kernel panic - not syncing: Fatal exception in interrupt",
+)
+
+
+def test_an_oops_is_the_headline_of_its_panic() -> None:
+    panic = read_panic(records(*OOPS))
+    assert panic is not None
+    assert panic.headline.startswith("BUG: unable to handle page fault")
+    assert panic.panic == "Kernel panic - not syncing: Fatal exception in interrupt"
+    assert (panic.function, panic.pid, panic.comm, panic.vcpu) == (
+        "nvme_irq", 4242, "kworker/3:1", 3,
+    )  # fmt: skip
+    assert panic.taint == "Tainted: G        W  O"
+    assert panic.frames == ("__handle_irq_event_percpu", "handle_edge_irq")
+    assert panic.seconds == 11
+    assert read_hardware(records(*OOPS)) == (
+        "Dell Inc. PowerEdge R740/0WGD1", "2.8.2 08/27/2020",
+    )  # fmt: skip
+    moment = find_moment(Stamp(), panic, records(*OOPS), None)
+    assert moment.time == "2026-11-23T08:28:47Z"
+
+
+def test_an_oops_alone_is_no_panic_of_a_dom0_that_lives() -> None:
+    lines = records(*OOPS[:-1])
+    assert read_panic(lines) is None
+    died = read_panic(lines, oops_is_enough=True)
+    assert died is not None
+    assert died.headline.startswith("BUG:")
+
+
+def test_xens_own_panic_beats_an_old_one_in_dom0s_log() -> None:
+    console = [
+        b"(XEN) [2026-11-24 03:46:00] CPU:    1",
+        b"(XEN) [2026-11-24 03:46:00] RIP:    e008:[<ffff82d04022f5e1>] domain.c#f+0x1/0x2",
+        b"(XEN) [2026-11-24 03:46:00] RFLAGS: 0000000000010246   CONTEXT: hypervisor (d3v1)",
+        b"(XEN) [2026-11-24 03:46:00] Xen call trace:",
+        b"(XEN) [2026-11-24 03:46:00]    [<ffff82d04022f5e1>] R domain.c#bad+0x1/0x2",
+        b"(XEN) [2026-11-24 03:46:00]    [<ffff82d04022f5e2>] S show_stack+0x1/0x2",
+        b"(XEN) [2026-11-24 03:46:00]    [<ffff82d04022f5e3>] F do_hvm_op+0x1/0x2",
+        b"(XEN) [2026-11-24 03:46:00] ****************************************",
+        b"(XEN) [2026-11-24 03:46:01] Panic on CPU 1:",
+        b"(XEN) [2026-11-24 03:46:01] FATAL TRAP: vector = 6 (invalid opcode)",
+        b"(XEN) [2026-11-24 03:46:01] ****************************************",
+    ]
+    trace = read_trace(console)
+    assert trace == XenTrace(("bad", "do_hvm_op"), "d3v1")
+    cause = find_cause(read_crash_text(console), trace, read_panic(records(*OOPS)))
+    assert cause is not None
+    assert (cause.who, cause.function, cause.cpu, cause.vcpu) == ("xen", "bad", 1, "d3v1")
+    assert cause.headline == "FATAL TRAP: vector = 6 (invalid opcode)"
+    assert read_stamp(console).date == "2026-11-24T03:46:01Z"
+
+
+def test_only_a_crash_kernel_was_started() -> None:
+    text = read_crash_text([b"(XEN) Executing crash image on cpu0"])
+    cause = find_cause(text, read_trace([]), None)
+    assert cause is not None
+    assert cause.who == "unknown"
+    cause = find_cause(text, read_trace([]), read_panic(records(*OOPS)))
+    assert cause is not None
+    assert cause.who == "dom0"
+
+
+@pytest.mark.parametrize(
+    ("banner", "version", "note"),
+    [
+        ("Xen version 4.17.7 (Debian 4.17.7-1) (a@b) (gcc)", "4.17.7", "Debian 4.17.7-1"),
+        ("Xen version 4.8.5 (@(none)) (gcc-9)", "4.8.5", ""),
+        ("Xen version 4.8.5 (unclosed", "4.8.5", ""),
+        ("Xen version 4.8.5 (x)", "4.8.6", ""),
+        ("", "4.8.5", ""),
+    ],
+)
+def test_the_package_behind_the_version(banner: str, version: str, note: str) -> None:
+    assert banner_note(banner, version) == note
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_lines_are_as_wide_as_asked(width: int) -> None:
+    text = "some words and one-that-is-far-too-long-for-any-of-the-narrow-lines " * 3
+    lines = fill(text.split(), width, "label ", "      ")
+    assert max(map(len, lines)) <= width
+    assert "".join(text.split()) in "".join("".join(lines).split()).replace("label", "", 1)
+
+
+def test_a_command_is_broken_between_its_arguments_only() -> None:
+    argv = ("crash", "--xen_phys_start", "0x27800000", "a b's/vmlinux", "x" * 70, "vmcore\x1b")
+    lines = command_lines(argv, 40, "  ")
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    done = subprocess.run(
+        ["bash", "-c", "printf '%s\\n' \"$@\"", "-", "x"], capture_output=True, check=True
+    )
+    assert done.stdout == b"x\n"
+    script = "\n".join(lines).replace("  crash", "printf '%s\\n' crash", 1)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    assert done.stdout.decode().splitlines() == list(argv)
+
+
+def test_durations() -> None:
+    words = [duration_words(value) for value in (24.78, 340.2, 7260, 90_061)]
+    assert words == ["24.8 s", "5 min 40 s", "2 h 1 min", "1 d 1 h"]

@@ -1,0 +1,107 @@
+"""The account of a crash: who and why, when, on which machine, from Xen's console and dom0's log.
+
+A PV dom0's log is found by its shape in the kernel's image; Linux's VMCOREINFO, which names its
+place, would have to be searched in all memory (``vmcoretool dmesg`` does).
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vmcoretool.errors import MemoryFault
+from vmcoretool.host.cause import Cause, find_cause
+from vmcoretool.host.machine import Machine
+from vmcoretool.host.when import Moment, find_moment, plausible
+from vmcoretool.linux.image import kernel_blocks
+from vmcoretool.linux.log_text import Record, find_ring, read_records
+from vmcoretool.linux.panic import LinuxPanic, read_hardware, read_panic
+from vmcoretool.linux.printk import kernel_reader
+from vmcoretool.linux.uts import find_hostname
+from vmcoretool.printable import printable
+from vmcoretool.xen.panic import own_text
+from vmcoretool.xen.trace_text import Stamp, XenTrace, read_stamp, read_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vmcoretool.host.host import Host
+
+_DOM0: Final = 0
+_ROOTS_ASKED: Final = 2
+_FIRST_LINES: Final = 64
+
+
+class Account(NamedTuple):
+    """What happened.
+
+    Attributes:
+        cause: who crashed and why, or None where nothing tells.
+        crashed_at: when.
+        machine: where.
+        logged: how many records of dom0's log were read; 0 where it was not found.
+        last_logged: seconds on the last of them, or None.
+        banner: Xen's first line, or "" where the console does not hold it.
+    """
+
+    cause: Cause | None
+    crashed_at: Moment
+    machine: Machine
+    logged: int = 0
+    last_logged: float | None = None
+    banner: str = ""
+
+
+NOTHING: Final = Account(None, Moment(None, None, "no crash of a Xen host is known"), Machine())
+
+
+class _Dom0(NamedTuple):
+    records: tuple[Record, ...] = ()
+    hostname: str | None = None
+
+
+def find_account(host: Host) -> Account:
+    """Ask Xen's console, dom0's shared info page, its log and its host name."""
+    console = host.console
+    lines = console.lines if console else ()
+    dom0 = _dom0(host)
+    panic = read_panic(dom0.records, oops_is_enough=host.crash.dom0_died)
+    cause = find_cause(host.crash, read_trace(lines) if lines else XenTrace(), panic)
+    died: LinuxPanic | None = panic if cause and cause.who == "dom0" else None
+    domain = host.domain(_DOM0)
+    wall = domain.shared_info.wc_sec if domain and domain.shared_info else 0
+    stamp = read_stamp(lines) if lines else Stamp()
+    hardware = read_hardware(dom0.records) or (None, None)
+    return Account(
+        cause=cause,
+        crashed_at=find_moment(stamp, died, dom0.records, wall if plausible(wall) else None),
+        machine=Machine(*hardware, dom0.hostname),
+        logged=len(dom0.records),
+        last_logged=dom0.records[-1].seconds if dom0.records else None,
+        banner=_banner(lines),
+    )
+
+
+def _banner(lines: Sequence[bytes]) -> str:
+    # console_init_preirq() prints it first (xen/drivers/char/console.c)
+    own = (own_text(line) for line in lines[:_FIRST_LINES])
+    return next((printable(text) for text in own if text and text.startswith(b"Xen version ")), "")
+
+
+def _dom0(host: Host) -> _Dom0:
+    domain, kernel = host.domain(_DOM0), host.dom0_kernel
+    if domain is None or kernel is None:
+        return _Dom0()
+    memory, budget = host.memory, host.vmcore.budget
+    for root, _ in islice(host.roots(domain), _ROOTS_ASKED):
+        blocks = kernel_blocks(memory, root)
+        if not blocks:
+            continue
+        read = kernel_reader(memory, root)
+        hostname = find_hostname(memory, blocks, kernel, budget)
+        ring = find_ring(memory, blocks, read, budget)
+        try:
+            return _Dom0(read_records(ring, read, budget) if ring else (), hostname)
+        except MemoryFault:
+            return _Dom0((), hostname)
+    return _Dom0()
