@@ -6,9 +6,12 @@ python3 docs/generate.py
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
+import vmcoretool
 from vmcoretool import plugins
 from vmcoretool.debuggers.crash_releases import NEWEST_KNOWN, NO_PANIC_TASK, REQUIREMENTS, dotted
 from vmcoretool.evidence.gather import SOURCES
@@ -21,7 +24,7 @@ from vmcoretool.sources.layers import LAYERS
 from vmcoretool.xen.image.layouts import DIRECTMAPS, LAYOUTS, NOT_RELOCATED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 DOCS = Path(__file__).parent
 EXAMPLE = DOCS.parent / "tests/data/backwards.py"
@@ -147,7 +150,83 @@ def errors() -> str:
     )
 
 
+def library() -> str:
+    parts = [_LIBRARY]
+    for name in vmcoretool.__all__:
+        found = getattr(vmcoretool, name)
+        if name.startswith("__"):
+            continue
+        if inspect.isclass(found):
+            parts.append(f"### `{name}`\n\n{_docstring(found)}\n")
+            methods = [f"- `{line}`: {doc}" for line, doc in _methods(found)]
+            parts += ["\n".join(methods) + "\n"] if methods else []
+        elif inspect.isfunction(found):
+            parts.append(f"### `{name}{_signature(found)}`\n\n{_docstring(found)}\n")
+        else:
+            parts.append(f"### `{name}`\n\n{_alias(found)}\n")
+    return "\n".join(parts)
+
+
+_LIBRARY = f"""# Library reference
+
+{_MADE}
+Everything here is imported from `vmcoretool`; what has another name or an underscore may change.
+Names are imported when they are asked for: `import vmcoretool` opens nothing and costs next to
+nothing. `tests/triage.py` is a script that uses all of them.
+
+```python
+import vmcoretool
+
+with vmcoretool.open_host("vmcore") as host:
+    print(host.verdict.status, host.inspection.account.cause)
+    print(*host.console()[-10:], sep="\\n")
+    print(*host.dmesg()[-10:], sep="\\n")
+    for domain in host.domains:
+        print(domain.id, domain.type, domain.max_pfn)
+    print(host.read(0xFFFF82D040200000, 16).hex())
+    report = vmcoretool.to_dict(host.inspection)  # the object of inspect --json
+```
+
+What is raised derives from `VmcoreError`, or is an `OSError`, or a `ValueError` or `TypeError` for
+arguments that no dump could make right. Values pickle; what holds an open file refuses to.
+"""
+
+
+def _docstring(found: Any) -> str:
+    text = inspect.getdoc(found) or ""
+    first, _, rest = text.partition("\n\n")
+    first = " ".join(first.split())
+    return f"{first}\n\n```text\n{rest}\n```" if rest.strip() else first
+
+
+def _signature(found: Any) -> str:
+    return re.sub(r"'|<vmcoretool[^>]*>", "", str(inspect.signature(found)))
+
+
+def _methods(found: type) -> Iterator[tuple[str, str]]:
+    for base in found.__mro__:
+        if not base.__module__.startswith("vmcoretool"):
+            continue
+        for name, value in vars(base).items():
+            inner = getattr(value, "fget", None) or getattr(value, "func", None) or value
+            if name.startswith("_") or not inspect.isfunction(inner):
+                continue
+            shown = f"{name}{_signature(inner)}" if inner is value else name
+            yield shown.replace("(self, ", "(").replace("(self)", "()"), _first_line(inner)
+
+
+def _first_line(found: Any) -> str:
+    return " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
+
+
+def _alias(found: Any) -> str:
+    if hasattr(found, "__supertype__"):
+        return "An `int`; type checkers tell it from other kinds of addresses."
+    return f"One of: {', '.join(f'`{value}`' for value in get_args(found))}."
+
+
 PAGES = {
+    "library.md": library,
     "findings.md": findings,
     "formats.md": formats,
     "evidence.md": evidence,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmcoretool import Inspection, Vmcore, inspect_vmcore
-from vmcoretool.vmcore import group_parts, read_vmcore
+from vmcoretool.formats.dump_files import group_parts
+from vmcoretool.vmcore import read_vmcore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

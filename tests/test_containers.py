@@ -39,7 +39,7 @@ from vmcoretool.cli.exits import exit_code
 from vmcoretool.formats.kdump.bitmap import PageBitmap
 from vmcoretool.formats.raw import FORMAT as RAW
 from vmcoretool.formats.recognised import RECOGNISED, Recognised
-from vmcoretool.inspection.as_json import inspection_json, inspection_object
+from vmcoretool.inspection.as_json import inspection_json, to_dict
 from vmcoretool.render.text import inspection_text
 from vmcoretool.sources.blocks import BlockSource
 from vmcoretool.vmcore import read_vmcore
@@ -691,7 +691,7 @@ def test_text_of_readelf_is_reported_at_most() -> None:
         "reported",
         0x27A00000,
     )
-    shown = inspection_object(inspection)
+    shown = to_dict(inspection)
     assert shown["dump"]["format"] == "readelf-text"
     assert shown["dump"]["extents"] == []
     assert shown["dump"]["pages"] is None

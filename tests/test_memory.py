@@ -18,7 +18,7 @@ from tests.support import ROOT, BytesSource, open_bytes
 from vmcoretool import Maddr, MemoryFault, Mfn, inspect_vmcore
 from vmcoretool.cli.exits import exit_code
 from vmcoretool.memory import physical
-from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PartialPage, Place
+from vmcoretool.memory.pages import ABSENT, EXCLUDED, FilePlace, Missing, PartialPage
 from vmcoretool.memory.physical import PhysicalMemory
 from vmcoretool.sources.file import open_source
 from vmcoretool.vmcore import read_vmcore
@@ -139,7 +139,7 @@ def test_where_is_leads_to_the_data(name: str) -> None:
         for extent in vmcore.memory.pages.stored():
             maddr = extent.start + 24
             place = vmcore.memory.where_is(maddr)
-            assert isinstance(place, Place)
+            assert isinstance(place, FilePlace)
             if place.size == PAGE - 24 or name.startswith("xen"):
                 assert data[place.offset : place.offset + 8] == vmcore.memory.read(Maddr(maddr), 8)
             else:

@@ -21,20 +21,21 @@ from tests.support import ROOT, BytesSource, open_bytes, tool
 from vmcoretool import inspect_vmcore, open_vmcore
 from vmcoretool.budget import Budget
 from vmcoretool.errors import StoppedError, VmcoreError
+from vmcoretool.formats.dump_files import group_parts
 from vmcoretool.sources import compressed, flattened
 from vmcoretool.sources.blocks import BlockSource
 from vmcoretool.sources.file import open_source
 from vmcoretool.sources.layers import unwrap
 from vmcoretool.sources.spool import Spool
 from vmcoretool.sources.streams import ZstdStream
-from vmcoretool.vmcore import group_parts
+from vmcoretool.vmcore import open_files
 
 SAMPLE = ROOT / "samples/xen-4.8-dom0-panic/vmcore"
 DUMP = SAMPLE.read_bytes()
 PARTS = sorted((ROOT / "samples").glob("kdump-split/part-*"))
 
 
-def open_files() -> int:
+def count_open() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -62,12 +63,12 @@ def test_each_file_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.Monk
     paths = [str(tmp_path / name) for name in ("a.gz", "b.bz2")]
     (tmp_path / "a.gz").write_bytes(gzip.compress(DUMP, 1))
     (tmp_path / "b.bz2").write_bytes(bz2.compress(DUMP, 1))
-    before = open_files()
+    before = count_open()
     for files in group_parts(paths):
-        with files.open() as vmcore:
+        with open_files(files) as vmcore:
             assert vmcore.crash_info is not None
     assert opened == ["gzip", "bzip2"]
-    assert open_files() == before
+    assert count_open() == before
 
 
 def test_pipes_are_read_once(tmp_path: Path) -> None:
@@ -86,28 +87,28 @@ def test_parts_are_grouped_by_first_bytes(tmp_path: Path, pack: Any) -> None:
         paths.append(str(tmp_path / path.name))
         (tmp_path / path.name).write_bytes(pack(path.read_bytes()))
     paths.insert(1, str(SAMPLE))
-    before = open_files()
+    before = count_open()
     groups = []
     for files in group_parts(paths):
         groups.append(files.paths)
-        with files.open() as vmcore:
+        with open_files(files) as vmcore:
             assert "split-part-missing" not in {found.code for found in vmcore.findings}
     assert groups == [(paths[0], *paths[2:]), (paths[1],)]
-    assert open_files() == before
+    assert count_open() == before
 
 
 def test_groups_that_nobody_asked_for_are_closed(tmp_path: Path) -> None:
-    before = open_files()
+    before = count_open()
     groups = group_parts([*map(str, PARTS), str(SAMPLE), str(tmp_path / "missing")])
     next(groups).close()
     groups.close()  # type: ignore[attr-defined]
-    assert open_files() == before
+    assert count_open() == before
 
 
 def test_file_that_cannot_be_opened_is_a_dump_of_its_own(tmp_path: Path) -> None:
     first, second = group_parts([str(tmp_path / "missing"), str(SAMPLE)])
     with pytest.raises(FileNotFoundError):
-        first.open()
+        open_files(first)
     second.close()
 
 
@@ -160,19 +161,19 @@ def test_failing_layers_leave_nothing_open(tmp_path: Path) -> None:
         gzip.compress(DUMP[:4096])[:-9],
     ):
         path.write_bytes(data)
-        before = open_files()
+        before = count_open()
         with pytest.raises(VmcoreError):
             open_vmcore(path, PARTS[0])
-        assert open_files() == before
+        assert count_open() == before
 
 
 def test_dropped_dump_is_closed_with_a_warning() -> None:
-    before = open_files()
+    before = count_open()
     held = [open_vmcore(SAMPLE)]
-    assert open_files() == before + 1
+    assert count_open() == before + 1
     with pytest.warns(ResourceWarning, match="xen-4.8-dom0-panic"):
         drop(held)
-    assert open_files() == before
+    assert count_open() == before
 
 
 def test_reading_after_close_says_so() -> None:

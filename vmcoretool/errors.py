@@ -7,6 +7,7 @@
         TruncatedError                    a structure runs past the end of the file
         UnknownFormatError                no format claimed the file
       UnsupportedFormatError              understood, but not read here
+      NotAXenHostError                    a readable dump, but not of a Xen host
       StoppedError                        ended on the caller's wish, or by a limit of work
       AddressError (LookupError)          an address whose byte cannot be read
         MemoryFault                       machine memory that the dump does not hold
@@ -87,6 +88,10 @@ class UnknownFormatError(FormatError):
 
 class UnsupportedFormatError(VmcoreError):
     """The format is recognised, but vmcoretool does not read it."""
+
+
+class NotAXenHostError(VmcoreError):
+    """A readable dump, but of a native Linux kernel, a guest or something else."""
 
 
 class StoppedError(VmcoreError):

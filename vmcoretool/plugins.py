@@ -24,7 +24,7 @@ from vmcoretool.formats.api import (
     read_or_lost,
 )
 from vmcoretool.formats.elf_headers import ElfMachine
-from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PageReader, PartialPage, Place
+from vmcoretool.memory.pages import ABSENT, EXCLUDED, FilePlace, Missing, PageReader, PartialPage
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.registers import CpuState
 from vmcoretool.sources.file import ByteSource
@@ -39,6 +39,7 @@ __all__ = [
     "ElfMachine",
     "Extent",
     "FileOffset",
+    "FilePlace",
     "Finding",
     "Format",
     "FormatError",
@@ -51,7 +52,6 @@ __all__ = [
     "Observed",
     "PageReader",
     "PartialPage",
-    "Place",
     "TruncatedError",
     "UnknownFormatError",
     "UnsupportedFormatError",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NoReturn
 
 from vmcoretool.budget import Budget
-from vmcoretool.errors import FormatError, StoppedError, UnsupportedFormatError, VmcoreError
+from vmcoretool.errors import FormatError, StoppedError, UnsupportedFormatError
 from vmcoretool.findings import Finding, finding, stopped_findings
 from vmcoretool.formats.api import EM_386, EM_IA_64, EM_X86_64
-from vmcoretool.formats.find import is_dump, is_dump_inside, open_container
+from vmcoretool.formats.dump_files import is_dump_or_layer
+from vmcoretool.formats.find import check_format, is_dump_inside, open_container
 from vmcoretool.memory.physical import PhysicalMemory
 from vmcoretool.notes.crash_info import CrashInfo, parse_crash_info
 from vmcoretool.notes.elf_note import (
@@ -21,17 +22,16 @@ from vmcoretool.notes.elf_note import (
 )
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from vmcoretool.sources.file import MemorySource, open_source
-from vmcoretool.sources.layers import Wanted, find_layer, peek, unwrap
+from vmcoretool.sources.file import ObjectSource, open_source
+from vmcoretool.sources.layers import Wanted, unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
     from types import TracebackType
 
     from vmcoretool.formats.api import Container
-    from vmcoretool.sources.file import ByteSource
-
-_HEADERS: Final = 1 << 20
+    from vmcoretool.formats.dump_files import DumpFiles
+    from vmcoretool.sources.file import ByteSource, ReadableObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,12 @@ class Vmcore:
             return machine.architecture
         return "x86_64" if width == 8 else "i386"
 
+    def __repr__(self) -> str:
+        return f"<Vmcore {' '.join(self.paths)!r}, {self.container.format}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Vmcore holds an open file: open it anew in the other process")
+
     def close(self) -> None:
         """Close the file; memory that was not read yet can no longer be."""
         for source in self.sources:
@@ -103,12 +109,15 @@ class Vmcore:
 
 
 def open_vmcore(
-    *paths: str | os.PathLike[str], format_name: str | None = None, budget: Budget | None = None
+    *paths: str | os.PathLike[str] | ReadableObject,
+    format_name: str | None = None,
+    budget: Budget | None = None,
 ) -> Vmcore:
     """Open a dump and decode its headers and notes; memory is read when asked for.
 
     Args:
-        paths: the dump; ``-`` is standard input.  Several paths are the parts of a split set.
+        paths: the dump; ``-`` is standard input.  Several paths are the parts of a split set.  In a
+            path's place stands any object with ``pread(size, offset)``, ``size`` and ``close()``.
         format_name: a name from ``vmcoretool formats``, to skip recognition.
         budget: limits of all work on the dump; where its caller ends a decompression, what there is
             so far is the dump.  Default: no limit of time, and nobody watches.
@@ -118,24 +127,43 @@ def open_vmcore(
         UnknownFormatError: not a dump.
         UnsupportedFormatError: a dump of a kind that is not read.
         FormatError: a dump whose headers are damaged beyond use.
+        ValueError: no format has that name.
+        TypeError: no path is given, or something that is neither a path nor such an object.
     """
+    if not paths:
+        raise TypeError("open_vmcore() needs a path")
+    if format_name is not None:
+        check_format(format_name)
     sources: list[ByteSource] = []
     try:
-        wanted = None if format_name else _is_dump_or_layer
-        sources.extend(open_source(os.fspath(path), wanted) for path in paths)
+        wanted = None if format_name else is_dump_or_layer
+        for path in paths:
+            if isinstance(path, (str, bytes, os.PathLike)):
+                sources.append(open_source(os.fsdecode(path), wanted))
+            else:
+                sources.append(ObjectSource(path))
     except BaseException:
         _close(sources)
         raise
     return read_vmcore(*sources, format_name=format_name, budget=budget)
 
 
+def open_files(
+    files: DumpFiles, *, format_name: str | None = None, budget: Budget | None = None
+) -> Vmcore:
+    """The dump in files that were opened already; it owns them from now on.
+
+    Raises:
+        as :func:`open_vmcore`, and what opening the files met.
+    """
+    if files.error:
+        raise files.error
+    return read_vmcore(*files.sources, format_name=format_name, budget=budget)
+
+
 def _close(sources: Iterable[ByteSource]) -> None:
     for source in sources:
         source.close()
-
-
-def _is_dump_or_layer(head: bytes) -> bool:
-    return is_dump(head) or find_layer(head) is not None
 
 
 def _unwrapped(
@@ -249,94 +277,3 @@ def _unreadable(note: Note) -> Finding:
         f"XEN_ELFNOTE_CRASH_INFO at file offset {note.offset:#x}: "
         f"{len(note.desc)} bytes is a length no Xen wrote",
     )
-
-
-class DumpFiles(NamedTuple):
-    """The files of one dump, each opened once and not read yet; whoever gets them closes them.
-
-    Attributes:
-        paths: as the user named them, in the order given.
-        sources: the files; none where the first one could not be opened.
-        error: why it could not, or None.
-    """
-
-    paths: tuple[str, ...]
-    sources: tuple[ByteSource, ...]
-    error: OSError | VmcoreError | None = None
-
-    def open(self, *, format_name: str | None = None, budget: Budget | None = None) -> Vmcore:
-        """The dump in them; it owns the files from now on.
-
-        Raises:
-            as :func:`open_vmcore`.
-        """
-        if self.error:
-            raise self.error
-        return read_vmcore(*self.sources, format_name=format_name, budget=budget)
-
-    def close(self) -> None:
-        """Close files that nobody opened as a dump."""
-        _close(self.sources)
-
-
-def group_parts(paths: Sequence[str], *, format_name: str | None = None) -> Iterator[DumpFiles]:
-    """The files grouped into dumps: parts of one split set together, in the order given.
-
-    Each path is opened once, when its turn comes - or all that are left, from the first part of a
-    split set on.  Only first bytes are looked at.  A file that cannot be opened is a dump of its
-    own, which raises the reason when it is opened.
-
-    Args:
-        paths: as for :func:`open_vmcore`.
-        format_name: likewise.
-    """
-    wanted = None if format_name else _is_dump_or_layer
-    waiting = list(paths)
-    opened: list[tuple[DumpFiles, bytes | None]] = []
-    try:
-        while waiting or opened:
-            if not opened:
-                opened.append(_open_part(waiting.pop(0), wanted, alone=len(paths) == 1))
-            files, mark = opened.pop(0)
-            if mark is not None:
-                opened += [_open_part(path, wanted) for path in waiting]
-                waiting.clear()
-                same = [other for other, theirs in opened if theirs == mark]
-                opened = [row for row in opened if row[1] != mark]
-                files = DumpFiles(
-                    tuple(path for part in (files, *same) for path in part.paths),
-                    tuple(source for part in (files, *same) for source in part.sources),
-                )
-            yield files
-    finally:
-        for files, _ in opened:
-            files.close()
-
-
-def _open_part(
-    path: str, wanted: Wanted | None, *, alone: bool = False
-) -> tuple[DumpFiles, bytes | None]:
-    # a file, and what all parts of its split set share
-    try:
-        source = open_source(path, wanted)
-    except (OSError, VmcoreError) as error:
-        return DumpFiles((path,), (), error), None
-    return DumpFiles((path,), (source,)), None if alone else _set_of(source)
-
-
-def _set_of(source: ByteSource) -> bytes | None:
-    from vmcoretool.formats.kdump.header import (  # noqa: PLC0415 - sets are rare
-        KDUMP,
-        MAX_NOTE_BYTES,
-        is_split_part,
-    )
-
-    try:
-        if find_layer(source.pread(64, 0)) is None:
-            return is_split_part(source)
-        if not peek(source, len(KDUMP)).startswith(KDUMP):
-            return None
-        head = MemorySource(source.path, peek(source, MAX_NOTE_BYTES + _HEADERS))
-        return is_split_part(head)
-    except (OSError, VmcoreError):
-        return None

@@ -12,6 +12,7 @@ from vmcoretool.plugins import (
     ElfMachine,
     Extent,
     FileOffset,
+    FilePlace,
     Format,
     FormatError,
     Machine,
@@ -20,7 +21,6 @@ from vmcoretool.plugins import (
     NoteBlob,
     Observed,
     PageReader,
-    Place,
     only_source,
     read_or_lost,
 )
@@ -52,11 +52,11 @@ class Backwards(PageReader):
     def extents(self) -> Iterator[Extent]:
         yield Extent(Maddr(0), Maddr(self.pages * PAGE_SIZE))
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         mfn, skip = divmod(maddr, PAGE_SIZE)
         if mfn >= self.pages:
             return None
-        return Place(self.source.path, FileOffset(self.offset(mfn) + skip), PAGE_SIZE - skip)
+        return FilePlace(self.source.path, FileOffset(self.offset(mfn) + skip), PAGE_SIZE - skip)
 
 
 def probe(source: ByteSource) -> bool:

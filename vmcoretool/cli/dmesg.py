@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit, emit_json
 from vmcoretool.errors import LogError
+from vmcoretool.host.logs import linux_log
 from vmcoretool.printable import log_line, printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def command(
 
     def answer(host: Host) -> int:
         try:
-            lines = _lines(host, domain)
+            lines = linux_log(host, domain)
         except LogError as error:
             if host.vmcore.budget.stopped:  # what was not looked at may hold it
                 raise KeyboardInterrupt from error
@@ -43,34 +44,3 @@ def command(
         return 0
 
     return ask_host(request, answer)
-
-
-_WHY: Final = {
-    True: "its memory is not in the dump, or it runs no Linux of 2.6.24 or later",
-    False: "makedumpfile -X leaves guests out, or it runs no Linux of 2.6.24 or later",
-}
-
-
-def _lines(host: Host, number: int) -> tuple[bytes, ...]:
-    domain = host.domain(number)
-    if domain is None:
-        known = ", ".join(str(one.id) for one in host.domains) or "none"
-        trouble = host.domain_list.trouble
-        raise LogError(f"no domain {number}; found: {known}{': ' * bool(trouble)}{trouble}")
-    if domain.type == "hvm":
-        raise LogError(
-            f"domain {number} is HVM or PVH: its page tables are not found without symbols"
-        )
-    info = host.vmcore.vmcoreinfo_linux if number == 0 else None
-    if info is None:
-        chosen, candidates = host.linux_vmcoreinfo(number)
-        if chosen is None:
-            found = (
-                f"{len(candidates)} of other domains or unknown owners" if candidates else "none"
-            )
-            raise LogError(
-                f"no VMCOREINFO of domain {number}'s Linux is in the dump's memory ({found}): "
-                f"{_WHY[number == 0]}"
-            )
-        info = chosen.info
-    return host.kernel_log(domain, info)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from vmcoretool.errors import LogError, SpaceError, UnsupportedFormatError, VmcoreError
+from vmcoretool.errors import (
+    LogError,
+    NotAXenHostError,
+    SpaceError,
+    UnsupportedFormatError,
+    VmcoreError,
+)
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ _ROWS: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (click.Abort, Exit.INTERRUPTED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
     (UnsupportedFormatError, Exit.NOT_SUPPORTED),
+    (NotAXenHostError, Exit.NOT_A_XEN_HOST),
     (LogError, Exit.NOT_PROVED),
     (SpaceError, Exit.NOT_PROVED),
     (VmcoreError, Exit.NOT_A_DUMP),

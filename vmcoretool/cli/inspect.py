@@ -18,14 +18,15 @@ from vmcoretool.cli.output import (
     use_colour,
 )
 from vmcoretool.cli.progress import Watch
+from vmcoretool.formats.dump_files import group_parts
 from vmcoretool.printable import printable
 from vmcoretool.render.text import inspection_text
-from vmcoretool.vmcore import group_parts
+from vmcoretool.vmcore import open_files
 
 if TYPE_CHECKING:
     from vmcoretool.cli.options import Request
+    from vmcoretool.formats.dump_files import DumpFiles
     from vmcoretool.inspection.inspect import Inspection
-    from vmcoretool.vmcore import DumpFiles
 
 
 @click.command("inspect")
@@ -63,13 +64,13 @@ def _show(files: DumpFiles, request: Request, *, as_json: bool, several: bool) -
     try:
         with (
             Watch() as watch,
-            files.open(format_name=request.format_name, budget=watched(watch)) as dump,
+            open_files(files, format_name=request.format_name, budget=watched(watch)) as dump,
         ):
             inspection = inspect(dump, request)
             if as_json:
-                from vmcoretool.inspection.as_json import inspection_object  # noqa: PLC0415 - so
+                from vmcoretool.inspection.as_json import to_dict  # noqa: PLC0415 - so
 
-                emit_json(inspection_object(inspection))
+                emit_json(to_dict(inspection))
             elif settings.quiet:
                 emit(_name(files.paths, several=several) + _quiet(inspection))
             else:

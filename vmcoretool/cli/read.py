@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr
+from vmcoretool.addresses import MIB
 from vmcoretool.cli.options import ask_host, dump_options, json_option
-from vmcoretool.cli.output import complain, emit
-from vmcoretool.cli.space import (
-    MACHINE,
-    check_space,
-    find_spaces,
-    first_that_maps,
-    parse_address,
-)
+from vmcoretool.cli.output import complain, emit, emit_bytes, emit_json, is_terminal
+from vmcoretool.cli.space import check_space, parse_address
 from vmcoretool.errors import AddressError, SpaceError
+from vmcoretool.host.spaces import MACHINE, read_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +46,7 @@ def _size(_: click.Context, __: click.Parameter, value: str) -> int:
     callback=check_space,
     help="hypervisor, dom0, domN, cpuN, or machine for machine addresses.",
 )
+@click.option("--physical", is_flag=True, help="The same as --space machine.")
 @click.option("--raw", is_flag=True, help="The bytes as they are; not to a terminal.")
 def command(
     request: Request,
@@ -59,22 +54,23 @@ def command(
     size: int,
     name: str,
     *,
+    physical: bool,
     as_json: bool,
     raw: bool,
 ) -> int:
     """Print memory as a hexdump, or the bytes themselves."""
-    if raw and sys.stdout is not None and sys.stdout.isatty():
+    if raw and is_terminal():
         raise click.UsageError("--raw is for files and pipes: the bytes could steer a terminal")
     if as_json and (raw or size > MIB):
         raise click.UsageError("--json is for pieces of up to 1 MiB")
+    name = MACHINE if physical else name
 
     def answer(host: Host) -> int:
         data = b""
         try:
-            for at, piece in _pieces(host, name, address, size):
+            for at, piece in read_pieces(host, name, address, size):
                 if raw:
-                    sys.stdout.flush()
-                    sys.stdout.buffer.write(piece)
+                    emit_bytes(piece)
                 elif as_json:
                     data += piece
                 else:
@@ -83,25 +79,10 @@ def command(
             complain(f"{name}: {error}")
             return 1
         if as_json:
-            import json  # noqa: PLC0415 - only then
-
-            emit(json.dumps({"space": name, "address": f"{address:#x}", "bytes": data.hex()}))
+            emit_json({"space": name, "address": f"{address:#x}", "bytes": data.hex()})
         return 0
 
     return ask_host(request, answer)
-
-
-def _pieces(host: Host, name: str, address: int, size: int) -> Iterator[tuple[int, bytes]]:
-    # page by page; AddressError where the first byte is that cannot be read
-    spaces = [] if name == MACHINE else find_spaces(host, name, address)
-    while size > 0:
-        step = min(size, PAGE_SIZE - address % PAGE_SIZE)
-        if spaces:
-            yield address, first_that_maps(spaces, address).memory.read(address, step)
-        else:
-            yield address, host.memory.read(Maddr(address), step)
-        address += step
-        size -= step
 
 
 def _rows(address: int, data: bytes) -> Iterator[str]:

@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
-from vmcoretool.cli.output import complain, emit
-from vmcoretool.cli.space import (
-    MACHINE,
-    check_space,
-    find_spaces,
-    first_that_maps,
-    parse_address,
-)
+from vmcoretool.cli.output import complain, emit, emit_json
+from vmcoretool.cli.space import check_space, parse_address
 from vmcoretool.errors import AddressError, SpaceError
+from vmcoretool.host.spaces import MACHINE, find_spaces, first_that_maps
 from vmcoretool.memory.paging import Step, Translation
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Maddr
     from vmcoretool.cli.options import Request
-    from vmcoretool.cli.space import Space
     from vmcoretool.host.host import Host
+    from vmcoretool.host.spaces import Space
 
 
 @click.command("vtop")
@@ -63,9 +58,7 @@ def command(
         except AddressError as error:
             done = error
         if as_json:
-            import json  # noqa: PLC0415 - only then
-
-            emit(json.dumps(_object(host, name, vaddr, space, done)))
+            emit_json(_object(host, name, vaddr, space, done))
         else:
             emit(f"{vaddr:#x} in {name}: from {space.memory.root:#x}, {space.basis}")
             for step in done.steps:

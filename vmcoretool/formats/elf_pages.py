@@ -10,7 +10,7 @@ from vmcoretool.addresses import MADDR_LIMIT, PAGE_SIZE, Extent, FileOffset, Mad
 from vmcoretool.errors import TruncatedError
 from vmcoretool.formats.api import read_or_lost
 from vmcoretool.memory.extents import ExtentMap, disjoint, subtract
-from vmcoretool.memory.pages import ABSENT, Missing, PageReader, PartialPage, Place
+from vmcoretool.memory.pages import ABSENT, FilePlace, Missing, PageReader, PartialPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ class ElfPages(PageReader):
     __slots__ = ("_ends", "_excluded", "_offsets", "_present", "_source", "_starts")
 
     def __init__(self, source: ByteSource, loads: list[Segment], observed: Observed) -> None:
-        """Place the segments; the first given wins where two overlap.
+        """FilePlace the segments; the first given wins where two overlap.
 
         Args:
             source: the file.
@@ -133,14 +133,14 @@ class ElfPages(PageReader):
         data = self._source.pread(size, self._offsets[at] + start - self._starts[at])
         return data if len(data) == size else data[: len(data) & -PAGE_SIZE]
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
         at = bisect_right(self._starts, maddr) - 1
         if at < 0 or maddr >= self._ends[at]:
             return None
         size = min(PAGE_SIZE - maddr % PAGE_SIZE, self._ends[at] - maddr)
         offset = self._offsets[at] + maddr - self._starts[at]
-        return Place(self._source.path, FileOffset(offset), size)
+        return FilePlace(self._source.path, FileOffset(offset), size)
 
     def _joined(self, start: int, at: int) -> bytes | PartialPage | Missing:
         # a page that is not in one piece, from the first piece that can reach it on

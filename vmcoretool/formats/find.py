@@ -94,6 +94,17 @@ def find_formats() -> tuple[Format, ...]:
     return tuple(_candidates())
 
 
+def check_format(name: str) -> None:
+    """Raise for a name that no format has.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    names = [row.name for row in find_formats()]
+    if name not in names:
+        raise ValueError(f"{name!r} is no format; there are: {', '.join(names)}")
+
+
 def outside_formats() -> Iterator[Format]:
     """The rows that other packages register; they are asked when nothing built in claims a file.
 

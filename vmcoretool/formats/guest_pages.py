@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import PAGE_SIZE, Extent, FileOffset, Maddr, Mfn
 from vmcoretool.errors import UnsupportedFormatError
 from vmcoretool.formats.api import read_or_lost
-from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PageReader, Place
+from vmcoretool.memory.pages import ABSENT, EXCLUDED, FilePlace, Missing, PageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -135,14 +135,14 @@ class GuestPages(PageReader):
             return data
         return Missing(damage="was lost: the file became shorter while it was read")
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
         place = self._place(maddr >> 12)
         if place is None or place >= self._there:
             return None
         skip = maddr % PAGE_SIZE
         offset = self._index.pages_at + place * PAGE_SIZE + skip
-        return Place(self._source.path, FileOffset(offset), PAGE_SIZE - skip)
+        return FilePlace(self._source.path, FileOffset(offset), PAGE_SIZE - skip)
 
     def _survey(self, count: int) -> tuple[array[int], int]:
         # the first frame of each chunk, and how many entries are valid: the others stand at the end

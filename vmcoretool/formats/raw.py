@@ -14,7 +14,7 @@ from vmcoretool.formats.api import (
     only_source,
     read_or_lost,
 )
-from vmcoretool.memory.pages import ABSENT, Missing, PageReader, PartialPage, Place
+from vmcoretool.memory.pages import ABSENT, FilePlace, Missing, PageReader, PartialPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,11 +59,11 @@ class _RawPages(PageReader):
         data = self._source.pread(count * PAGE_SIZE, mfn * PAGE_SIZE)
         return data[: len(data) & -PAGE_SIZE]
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         if not self.is_present(maddr):
             return None
         size = min(PAGE_SIZE - maddr % PAGE_SIZE, self._source.size - maddr)
-        return Place(self._source.path, FileOffset(maddr), size)
+        return FilePlace(self._source.path, FileOffset(maddr), size)
 
 
 def _never(source: ByteSource) -> bool:

@@ -45,7 +45,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
         VmcoreError: it is no dump, or too damaged.
     """
     # imported here: the package itself is imported by every command, which needs none of this
-    from vmcoretool.inspection.as_json import inspection_object  # noqa: PLC0415
+    from vmcoretool.inspection.as_json import to_dict  # noqa: PLC0415
     from vmcoretool.render.screen import owner_words  # noqa: PLC0415
     from vmcoretool.render.text import inspection_text  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
     place = folder if folder is not None else os.path.dirname(os.path.abspath(name))
     with open_vmcore(name) as vmcore:
         inspection = inspect_vmcore(vmcore)
-        facts = inspection_object(inspection)
+        facts = to_dict(inspection)
         text = inspection_text(inspection, verbose=True) + "\n"
     verdict = inspection.verdict
     said = owner_words(inspection.kind, inspection.vmcore)

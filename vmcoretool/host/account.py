@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.errors import MemoryFault
 from vmcoretool.host.cause import Cause, find_cause
-from vmcoretool.host.machine import Machine
+from vmcoretool.host.machine import HostMachine
 from vmcoretool.host.when import Moment, find_moment, plausible
 from vmcoretool.linux.image import kernel_blocks
 from vmcoretool.linux.log_text import Record, find_ring, read_records
@@ -46,13 +46,13 @@ class Account(NamedTuple):
 
     cause: Cause | None
     crashed_at: Moment
-    machine: Machine
+    machine: HostMachine
     logged: int = 0
     last_logged: float | None = None
     banner: str = ""
 
 
-NOTHING: Final = Account(None, Moment(None, None, "no crash of a Xen host is known"), Machine())
+NOTHING: Final = Account(None, Moment(None, None, "no crash of a Xen host is known"), HostMachine())
 
 
 class _Dom0(NamedTuple):
@@ -75,7 +75,7 @@ def find_account(host: Host) -> Account:
     return Account(
         cause=cause,
         crashed_at=find_moment(stamp, died, dom0.records, wall if plausible(wall) else None),
-        machine=Machine(*hardware, dom0.hostname),
+        machine=HostMachine(*hardware, dom0.hostname),
         logged=len(dom0.records),
         last_logged=dom0.records[-1].seconds if dom0.records else None,
         banner=_banner(lines),

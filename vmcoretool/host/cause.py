@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.printable import printable
-
 if TYPE_CHECKING:
     from vmcoretool.linux.panic import LinuxPanic
     from vmcoretool.xen.panic import CrashText
@@ -67,7 +65,7 @@ def find_cause(crash: CrashText, trace: XenTrace, panic: LinuxPanic | None) -> C
     who: Who = "dom0" if crash.dom0_died else "unknown" if crash.only_kexec else "xen"
     return Cause(
         who=who,
-        headline=printable(crash.panic),
+        headline=crash.panic,
         panic=None,
         function=next(iter(trace.frames), None),
         task=None,

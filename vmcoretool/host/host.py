@@ -14,6 +14,7 @@ from vmcoretool.linux.printk import kernel_reader, log_lines
 from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
 from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import FRAME_MASK, frame
+from vmcoretool.printable import printable
 from vmcoretool.xen.console import Console, console_by_symbols, read_console
 from vmcoretool.xen.cpus import STRUCT_VCPU, CpuActivity, find_activity
 from vmcoretool.xen.domains import Domain, DomainList, find_domains
@@ -98,7 +99,7 @@ class Host:
                 line = self.space.c_string(at, _COMMAND_LINE_SIZE)
             except MemoryFault:
                 return text
-            return text._replace(command_line=line)
+            return text if line is None else text._replace(command_line=printable(line))
         return text
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Machine(NamedTuple):
+class HostMachine(NamedTuple):
     """A machine; what is not known is None.
 
     Attributes:

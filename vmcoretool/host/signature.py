@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.printable import printable
-
 try:  # as the standard library's random does: hashlib loads all of OpenSSL
     from _sha2 import sha256
 except ImportError:
@@ -58,7 +56,7 @@ class Signature(NamedTuple):
 def find_signature(host: Host, xen: XenIdentity) -> Signature | None:
     """The signature; None where neither a headline nor an instruction pointer is known."""
     crash = host.crash
-    panic = normalised(printable(crash.panic)) if crash.panic is not None else None
+    panic = normalised(crash.panic) if crash.panic is not None else None
     rip = crash.rip
     if rip is None:
         rip = next(

@@ -31,10 +31,10 @@ MAX_EXTENTS: Final = 65_536
 
 def inspection_json(inspection: Inspection) -> str:
     """One line of JSON."""
-    return json.dumps(inspection_object(inspection), separators=(", ", ": "))
+    return json.dumps(to_dict(inspection), separators=(", ", ": "))
 
 
-def inspection_object(inspection: Inspection) -> dict[str, Any]:
+def to_dict(inspection: Inspection) -> dict[str, Any]:
     """The object that inspect.schema.json beside this file describes."""
     host = inspection.kind == "xen-host"
     dump = _dump(inspection.vmcore)
@@ -172,12 +172,12 @@ def _xen(inspection: Inspection) -> dict[str, Any]:
         "compiler": version.compiler if version else None,
         "compile_date": version.compile_date if version else None,
         "build_id": identity.build_id if identity else None,
-        "command_line": _said(inspection.crash.command_line),
+        "command_line": inspection.crash.command_line,
         "virt_start": _address(identity.virt_start) if identity else None,
         "directmap_start": _address(directmap.start) if directmap else None,
         "crashed_cpu": inspection.crash.cpu,
-        "crashed_cpu_basis": printable(inspection.crash.cpu_basis) or None,
-        "panic": _said(inspection.crash.panic),
+        "crashed_cpu_basis": inspection.crash.cpu_basis or None,
+        "panic": inspection.crash.panic,
         "signature": _signature(inspection.signature),
     }
 
@@ -266,10 +266,6 @@ def _signature(signature: Signature | None) -> dict[str, Any] | None:
     return row | {"rip_offset": _address(signature.rip_offset)}
 
 
-def _said(text: bytes | None) -> str | None:
-    return None if text is None else printable(text)
-
-
 def cpu_object(use: CpuActivity, crashed: int | None) -> dict[str, Any]:
     """One CPU as in ``cpus``."""
     cpu = use.state
@@ -294,7 +290,7 @@ def domain_object(domain: Domain) -> dict[str, Any]:
         "id": domain.id,
         "type": domain.type,
         "p2m_mfn": _address(domain.p2m_mfn),
-        "max_pfn": pv.max_pfn if pv else None,
+        "max_pfn": domain.max_pfn,
         "word_size": pv.word_size if pv else None,
         "p2m_cr3": _address(pv.p2m_cr3) if pv and pv.p2m_cr3 else None,
         "p2m_vaddr": _address(pv.p2m_vaddr) if pv and pv.p2m_vaddr else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmcoretool.addresses import Maddr
 from vmcoretool.debuggers.crash import suggest, without_command
@@ -84,6 +84,14 @@ class Inspection:
     findings: tuple[Finding, ...]
     interrupted: bool
 
+    def __repr__(self) -> str:
+        paths = " ".join(self.vmcore.paths)
+        return f"<Inspection of {paths!r}: {self.kind}, {self.verdict.status}>"
+
+    def __reduce__(self) -> NoReturn:
+        # its dump is an open file, whose number means another file in another process
+        raise TypeError("an Inspection holds an open dump: pickle vmcoretool.to_dict(inspection)")
+
 
 def inspect_vmcore(
     vmcore: Vmcore,
@@ -104,7 +112,11 @@ def inspect_vmcore(
         OSError: the dump could not be read any more, or a symbol file that was named is missing.
         TruncatedError: the file became shorter while it was read.
     """
-    located = locate(vmcore, xen_phys_start=xen_phys_start, places=places, scan=scan)
+    return inspect_located(locate(vmcore, xen_phys_start=xen_phys_start, places=places, scan=scan))
+
+
+def inspect_located(located: Located) -> Inspection:
+    """The inspection of a dump whose hypervisor was looked for already."""
     if located.kind != "xen-host":
         return _of_no_host(located)
     return _of_host(located)

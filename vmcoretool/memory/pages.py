@@ -49,7 +49,7 @@ class PartialPage(NamedTuple):
         return EXCLUDED if any(low <= skip < high for low, high in self.excluded) else ABSENT
 
 
-class Place(NamedTuple):
+class FilePlace(NamedTuple):
     """Where the data of a byte lies.
 
     Attributes:
@@ -133,7 +133,7 @@ class PageReader(ABC):
         """First address behind all memory that the dump describes."""
         return max((extent.end for extent in self.extents()), default=Maddr(0))
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         """Where the data of a byte lies, or None where there is none."""
         del maddr
         return None

@@ -14,7 +14,7 @@ from vmcoretool.memory.pages import Missing, PartialPage
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
-    from vmcoretool.memory.pages import PageReader, Place
+    from vmcoretool.memory.pages import FilePlace, PageReader
 
 CACHE_PAGES: Final = 1024
 MAX_UNREADABLE: Final = 4096
@@ -68,13 +68,16 @@ class PhysicalMemory:
         # each page has one place; a place is read and replaced as a whole, so threads may share it
         self._cache: list[tuple[int, bytes]] = [(-1, b"")] * CACHE_PAGES
 
-    def read(self, maddr: Maddr, size: int) -> bytes:
+    def read(self, maddr: int, size: int) -> bytes:
         """Exactly ``size`` bytes at ``maddr``.
 
         Raises:
+            ValueError: a negative address or size.
             MemoryFault: naming the first byte that the dump does not hold.
             OSError: the file is out of reach as a whole; it names file and offset.
         """
+        if maddr < 0 or size < 0:
+            raise ValueError(f"{size} bytes at machine address {maddr:#x}")
         data, missing = self._gather(maddr, size)
         if missing:
             raise _fault(maddr + len(data), missing)
@@ -87,7 +90,7 @@ class PhysicalMemory:
         """
         return self._gather(maddr, size)[0]
 
-    def read_u64(self, maddr: Maddr) -> int:
+    def read_u64(self, maddr: int) -> int:
         """The little-endian 64-bit word at ``maddr``.
 
         Raises:
@@ -96,7 +99,7 @@ class PhysicalMemory:
         value: int = _U64.unpack(self.read(maddr, 8))[0]
         return value
 
-    def read_table(self, maddr: Maddr) -> tuple[int, ...]:
+    def read_table(self, maddr: int) -> tuple[int, ...]:
         """The 512 entries of the page-table page at ``maddr`` (rounded down to its page).
 
         Raises:
@@ -104,7 +107,7 @@ class PhysicalMemory:
         """
         return _TABLE.unpack(self.read(Maddr(maddr & -PAGE_SIZE), PAGE_SIZE))
 
-    def read_c_string(self, maddr: Maddr, limit: int) -> bytes | None:
+    def read_c_string(self, maddr: int, limit: int) -> bytes | None:
         """The bytes at ``maddr`` up to a NUL, without it; None when no NUL within ``limit``.
 
         Raises:
@@ -124,7 +127,7 @@ class PhysicalMemory:
             at += len(piece)
         return None
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         """Where in the dump's files the data of a byte lies, or None where there is none."""
         try:
             return self.pages.where_is(maddr)

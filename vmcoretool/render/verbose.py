@@ -106,7 +106,7 @@ def _identity(inspection: Inspection) -> Iterator[str]:
 def _crash(inspection: Inspection) -> Iterator[str]:
     crash, cpus = inspection.crash, inspection.vmcore.cpus
     if crash.panic is not None:
-        yield f"  panic      {printable(crash.panic)}"
+        yield f"  panic      {crash.panic}"
     saved = sum(cpu.saved for cpu in cpus)
     who = "" if crash.cpu is None else f"; CPU {crash.cpu} crashed"
     yield f"  CPUs       {len(cpus)}, registers saved of {saved}{who}"

@@ -45,6 +45,62 @@ class ByteSource(Protocol):
         """Give the file back."""
 
 
+class ReadableObject(Protocol):
+    """What a dump may be read from in a file's place."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``; fewer only at the end."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class ObjectSource:
+    """The bytes of any such object; an answer of a wrong length is an error of input and output.
+
+    Attributes:
+        path: its ``path`` or ``name`` where it has one, else its class.
+        size: its length in bytes.
+        complete: always True: nobody knows better.
+    """
+
+    def __init__(self, readable: ReadableObject) -> None:
+        if not callable(getattr(readable, "pread", None)) or not hasattr(readable, "size"):
+            name = type(readable).__name__
+            raise TypeError(f"{name} is neither a path nor has it pread(size, offset) and size")
+        self._readable = readable
+        called = getattr(readable, "path", None) or getattr(readable, "name", None)
+        self.path = str(called or f"<{type(readable).__name__}>")
+        self.size = readable.size
+        self.complete = True
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only where it ends.
+
+        Raises:
+            OSError: it could not read, or it gave another number of bytes.
+        """
+        wanted = max(min(size, self.size - offset), 0)
+        data = self._readable.pread(wanted, offset) if wanted else b""
+        if len(data) != wanted:
+            what = f"{len(data)} bytes came for {wanted} (file offset {offset:#x})"
+            raise OSError(errno.EIO, what, self.path)
+        return data
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """All of it: holes are not known."""
+        if start < min(end, self.size):
+            yield start, min(end, self.size)
+
+    def close(self) -> None:
+        """Close the object."""
+        self._readable.close()
+
+
 class FileSource:
     """A regular file or block device, opened read-only.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import Vaddr
 
 
-class Place(NamedTuple):
+class SymbolPlace(NamedTuple):
     """An address by name: ``offset`` bytes behind the symbol."""
 
     name: str
@@ -50,10 +50,10 @@ class Symbols(NamedTuple):
         except KeyError:
             raise MissingSymbolError(f"no symbol {name} in {self.basis}") from None
 
-    def place(self, vaddr: int) -> Place | None:
+    def place(self, vaddr: int) -> SymbolPlace | None:
         """The last symbol at or before an address, and how far behind it; None before the first."""
         at = bisect_right(self.addresses, vaddr) - 1
-        return Place(self.names[at], vaddr - self.addresses[at]) if at >= 0 else None
+        return SymbolPlace(self.names[at], vaddr - self.addresses[at]) if at >= 0 else None
 
 
 def make_symbols(rows: Iterable[tuple[str, Vaddr]], *, basis: str) -> Symbols:

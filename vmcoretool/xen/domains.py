@@ -99,6 +99,11 @@ class Domain(NamedTuple):
     max_vcpus: int | None = None
 
     @property
+    def max_pfn(self) -> int | None:
+        """One more than the highest pfn that a PV domain says it uses, or None."""
+        return self.shared_info.max_pfn if self.shared_info and self.type == "pv" else None
+
+    @property
     def p2m_mfn(self) -> Mfn | None:
         """Top of the p2m tree, as crash's --p2m_mfn wants it; None where there is none."""
         shared = self.shared_info

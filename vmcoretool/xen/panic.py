@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vmcoretool.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -39,7 +41,7 @@ _LIMIT: Final = 400
 
 
 class CrashText(NamedTuple):
-    """What the console tells of the crash; what it does not tell is None.
+    """What the console shows of the crash, in printable text; what it does not show is None.
 
     Attributes:
         panic: the headline, without the prefix of Xen's lines.
@@ -50,31 +52,33 @@ class CrashText(NamedTuple):
             CPU before it panicked.
     """
 
-    panic: bytes | None = None
+    panic: str | None = None
     cpu: int | None = None
     cpu_basis: str = ""
-    command_line: bytes | None = None
+    command_line: str | None = None
     rip: int | None = None
 
     @property
     def dom0_panicked(self) -> bool:
         """Whether the headline says that dom0's own kernel brought the host down."""
-        return self.panic is not None and _DOM0.match(self.panic) is not None
+        return self.panic is not None and _DOM0.match(self.panic.encode()) is not None
 
     @property
     def dom0_died(self) -> bool:
         """Whether it says that dom0 crashed, or that its watchdog was not fed any more."""
-        return self.panic is not None and any(row.match(self.panic) for row in _HEADLINES[:2])
+        return self.panic is not None and any(
+            row.match(self.panic.encode()) for row in _HEADLINES[:2]
+        )
 
     @property
     def only_kexec(self) -> bool:
         """Whether it says no more than that a crash kernel was started."""
-        return self.panic is not None and _IMAGE.match(self.panic) is not None
+        return self.panic is not None and _IMAGE.match(self.panic.encode()) is not None
 
     @property
     def dom0_not_built(self) -> bool:
         """Whether the headline says that dom0 could not be started (xen/arch/x86/setup.c)."""
-        return self.panic is not None and _NO_DOM0.match(self.panic) is not None
+        return self.panic is not None and _NO_DOM0.match(self.panic.encode()) is not None
 
 
 def read_crash_text(lines: Sequence[bytes]) -> CrashText:
@@ -109,7 +113,14 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
         if said:
             cpu, basis = int(said[1]), said[0].decode("ascii")
             panic = panic or line[:_LIMIT]
-    return CrashText(panic, cpu, basis, _command_line(own), rip)
+    command_line = _command_line(own)
+    return CrashText(
+        None if panic is None else printable(panic),
+        cpu,
+        printable(basis),
+        None if command_line is None else printable(command_line),
+        rip,
+    )
 
 
 def own_text(line: bytes) -> bytes | None:

@@ -24,7 +24,7 @@ from vmcoretool.formats.kdump.parts import (
     find_missing,
     make_parts,
 )
-from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PageReader, Place
+from vmcoretool.memory.pages import ABSENT, EXCLUDED, FilePlace, Missing, PageReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +170,7 @@ class KdumpPages(PageReader):
         end = skip + count * PAGE_SIZE
         return data if not skip and len(data) <= end else data[skip:end]
 
-    def where_is(self, maddr: int) -> Place | None:
+    def where_is(self, maddr: int) -> FilePlace | None:
         """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
         pfn, skip = divmod(maddr, self._size)
         number = self._part(pfn)
@@ -181,8 +181,8 @@ class KdumpPages(PageReader):
             return None
         path = self._parts[number].source.path
         if row.flags & 0xFF:
-            return Place(path, FileOffset(row.offset), row.size)
-        return Place(path, FileOffset(row.offset + skip), PAGE_SIZE - maddr % PAGE_SIZE)
+            return FilePlace(path, FileOffset(row.offset), row.size)
+        return FilePlace(path, FileOffset(row.offset + skip), PAGE_SIZE - maddr % PAGE_SIZE)
 
     def _part(self, pfn: int) -> int | None:
         # the number of the part that holds a frame
