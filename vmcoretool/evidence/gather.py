@@ -69,7 +69,9 @@ def gather(facts: Facts, finder: SymbolFinder | None = None) -> Known:
         if source.when == "image known":
             known = _ask(source, known)
     rank = {source.name: number for number, source in enumerate(SOURCES)}
-    return known._replace(said=tuple(sorted(known.said, key=lambda said: rank[said.source])))
+    return known._replace(
+        statements=tuple(sorted(known.statements, key=lambda row: rank[row.source]))
+    )
 
 
 def _ask(source: Source, known: Known) -> Known:

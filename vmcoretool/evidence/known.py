@@ -115,12 +115,12 @@ class Known(NamedTuple):
 
     Attributes:
         place: where the hypervisor is.
-        said: what they said, in the order in which they were asked.
+        statements: theirs, in the order in which they were asked.
         namelist: the hypervisor's symbol file; looked for once no source can add an image.
     """
 
     place: Place
-    said: tuple[Evidence | Silence, ...] = ()
+    statements: tuple[Evidence | Silence, ...] = ()
     namelist: HypervisorNamelist = NO_NAMELIST
 
     @property
@@ -131,10 +131,10 @@ class Known(NamedTuple):
     @property
     def in_doubt(self) -> bool:
         """Whether nothing is proven yet, or two things are."""
-        return is_open(self.said)
+        return is_open(self.statements)
 
     def learn(self, found: Evidence | Silence | Place) -> Known:
         """What is known with one thing more."""
         if isinstance(found, Place):
             return self._replace(place=found)
-        return self._replace(said=(*self.said, found))
+        return self._replace(statements=(*self.statements, found))

@@ -1,4 +1,4 @@
-"""The verdict on all that sources said: a pure function that knows values, not sources' names.
+"""The verdict on the statements of all sources: a pure function that knows values, not sources' names.
 
 * Only *derived* evidence proves.  Of several derived values the one that more sources derive
   wins; equal support decides nothing.
@@ -28,11 +28,14 @@ class Verdict:
     """What holds, and who says so.
 
     Attributes:
-        status: see the contract's table.
+        status: "verified" (page tables of the dump prove the value), "disputed" (a recorded value
+            contradicts the proven one, or two are equally proven), "reported" (only recorded
+            values, which nothing checks), "unknown", or "not-relocatable" (proven: it stays where
+            it was loaded).
         xen_phys_start: the machine address that XEN_VIRT_START is mapped to, or None.
         supporting: evidence for the verdict's value, in the order of the sources.
         contradicting: evidence against it.
-        silent: sources that said nothing, and why.
+        silent: sources without evidence, and why.
     """
 
     status: Status
@@ -47,11 +50,11 @@ class Verdict:
         return self.supporting + self.contradicting
 
 
-def weigh(said: Iterable[Evidence | Silence]) -> Verdict:
-    """Weigh what was said; the order in which it was said does not matter."""
-    said = tuple(said)
-    evidence = [one for one in said if isinstance(one, Evidence)]
-    silent = tuple(one for one in said if isinstance(one, Silence))
+def weigh(statements: Iterable[Evidence | Silence]) -> Verdict:
+    """Weigh the statements of sources; their order does not matter."""
+    statements = tuple(statements)
+    evidence = [row for row in statements if isinstance(row, Evidence)]
+    silent = tuple(row for row in statements if isinstance(row, Silence))
     status, value, settled = _decide(evidence)
     supporting = tuple(one for one in evidence if settled and one.xen_phys_start == value)
     return Verdict(
@@ -63,9 +66,9 @@ def weigh(said: Iterable[Evidence | Silence]) -> Verdict:
     )
 
 
-def is_open(said: Iterable[Evidence | Silence]) -> bool:
-    """Whether what was said so far leaves it open where the hypervisor is."""
-    evidence = [one for one in said if isinstance(one, Evidence)]
+def is_open(statements: Iterable[Evidence | Silence]) -> bool:
+    """Whether the statements so far leave it open where the hypervisor is."""
+    evidence = [row for row in statements if isinstance(row, Evidence)]
     _, _, settled = _decide(evidence)
     return not settled or not any(one.strength == "derived" for one in evidence)
 

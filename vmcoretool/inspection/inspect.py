@@ -159,7 +159,7 @@ def locate(
     facts = Facts(vmcore, Asked(claim, scan))
     finder = SymbolFinder(places, vmcore.budget)
     known = gather(facts, finder)
-    verdict = weigh(known.said)
+    verdict = weigh(known.statements)
     return Located(find_kind(facts, verdict), verdict, known, finder)
 
 
