@@ -1,4 +1,4 @@
-"""The verdict on the statements of all sources: a pure function that knows values, not sources' names.
+"""The verdict on all statements: a pure function that knows values, not the names of sources.
 
 * Only *derived* evidence proves.  Of several derived values the one that more sources derive
   wins; equal support decides nothing.
