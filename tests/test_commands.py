@@ -37,7 +37,10 @@ class Broken(io.StringIO):
     def __init__(self, error: OSError) -> None:
         super().__init__()
         self.error = error
-        self.buffer = self
+
+    @property
+    def buffer(self) -> Any:
+        return self
 
     def write(self, text: Any) -> int:
         raise self.error
@@ -165,7 +168,7 @@ def test_long_work_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     now = iter([0.0, 0.2, 0.7, 0.75, 0.9])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("vmcoretool.cli.progress.time.monotonic", lambda: next(now))
     with progress.Watch() as watch:
         shown = []
         for done in range(4):
