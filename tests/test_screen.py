@@ -15,11 +15,11 @@ import pytest
 
 from tests.support import ROOT
 from vmcoretool.host.cause import find_cause
-from vmcoretool.host.when import find_moment
+from vmcoretool.host.when import find_moment, plausible
 from vmcoretool.linux.log_text import Record
 from vmcoretool.linux.panic import read_hardware, read_panic
 from vmcoretool.render.happened import banner_note
-from vmcoretool.render.layout import command_lines, duration_words, fill
+from vmcoretool.render.layout import command_lines, duration_words, fill, size_words
 from vmcoretool.xen.panic import read_crash_text
 from vmcoretool.xen.trace_text import Stamp, XenTrace, read_stamp, read_trace
 
@@ -272,3 +272,42 @@ def test_a_command_is_broken_between_its_arguments_only() -> None:
 def test_durations() -> None:
     words = [duration_words(value) for value in (24.78, 340.2, 7260, 90_061)]
     assert words == ["24.8 s", "5 min 40 s", "2 h 1 min", "1 d 1 h"]
+
+
+def test_moment_of_a_panic_of_dom0_by_the_best_clock() -> None:
+    panic = read_panic(records(*OOPS))
+    dated = find_moment(Stamp(date="2026-11-24T03:46:01Z"), panic, [], 1_795_422_000)
+    assert (dated.time, dated.uptime) == ("2026-11-24T03:46:01Z", 11)
+    assert dated.started == "2026-11-23T08:20:00Z"
+    by_start = find_moment(Stamp(), panic, [], 1_795_422_000)
+    assert by_start.time == "2026-11-23T08:20:11Z"
+    assert "some seconds early" in by_start.basis
+    nothing = find_moment(Stamp(), panic, [], None)
+    assert (nothing.time, nothing.uptime) == (None, 11)
+    assert nothing.basis == "dom0's log: seconds since dom0 started"
+
+
+def test_moment_of_a_crash_of_xen() -> None:
+    counted = find_moment(Stamp(seconds=61.5), None, [], 1_795_422_000)
+    assert (counted.time, counted.uptime) == ("2026-11-23T08:21:01Z", 61.5)
+    assert find_moment(Stamp(seconds=61.5), None, [], None).time is None
+    dated = find_moment(Stamp(date="2026-11-24T03:46:01Z"), None, [], None)
+    assert (dated.time, dated.started) == ("2026-11-24T03:46:01Z", None)
+    assert find_moment(Stamp(), None, [], None).basis == "no line of the crash bears a time"
+
+
+def test_clock_that_no_host_has_is_not_believed() -> None:
+    panic = read_panic(records(*OOPS))
+    for number in ("123456789", "99999999999", "none"):
+        lines = records(f"rtc_cmos 00:05: setting system clock to a time ({number})")
+        assert find_moment(Stamp(), panic, lines, None).time is None
+    assert plausible(1_795_422_000)
+    assert not plausible(0)
+    assert not plausible(1 << 40)
+
+
+def test_sizes() -> None:
+    words = [size_words(value) for value in (0, 1023, 1536, 5 << 20, 3 << 30, 1 << 41, 1 << 52)]
+    assert words == [
+        "0 bytes", "1023 bytes", "1.5 KiB", "5.0 MiB", "3.0 GiB", "2.0 TiB", "4096.0 TiB",
+    ]  # fmt: skip

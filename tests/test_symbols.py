@@ -176,6 +176,84 @@ def test_debuginfod_gives_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo nothing", "no file"),
+        ("echo Server query failed: Connection refused >&2; exit 1", "(Connection refused)"),
+        ("exit 1", "(it failed without a word)"),
+        ("exit 0", "(it failed without a word)"),
+        ("echo 'Progress 1 / 2' >&2; exec sleep 60", "no progress for 1 s"),
+    ],
+    ids=str,
+)
+def test_debuginfod_that_finds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    program = tmp_path / "debuginfod-find"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:9/")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(debuginfod, "PATIENCE", 1)
+    rows = debuginfod.fetch("ab" * 20, Budget())
+    assert {row.origin for row in rows} == {"debuginfod"}
+    assert all(row.error for row in rows)
+    if reason != "no file":
+        assert reason in rows[0].error
+
+
+def test_debuginfod_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:9/")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (row,) = debuginfod.fetch("ab" * 20, Budget())
+    assert "debuginfod-find is not installed" in row.error
+    program = tmp_path / "debuginfod-find"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    (row,) = debuginfod.fetch("ab" * 20, Budget())
+    assert row.error == f"{program}: No such file or directory"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", ".")  # of the current folder nothing is run
+    (row,) = debuginfod.fetch("ab" * 20, Budget())
+    assert "debuginfod-find is not installed" in row.error
+
+
+def test_debuginfod_shows_its_progress_and_ends_with_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "debuginfod-find"
+    program.write_text(
+        "#!/bin/sh\nprintf 'Progress 0 / 0\\rProgress 3 / 9\\r' >&2\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:9/")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    shown: list[tuple[str, int, int]] = []
+
+    def watch(name: str, done: int, total: int) -> bool:
+        shown.append((name, done, total))
+        return done < 3
+
+    (row,) = debuginfod.fetch("ab" * 20, Budget(watch=watch))
+    assert row.error == "the download was interrupted"
+    assert shown[-1] == ("debuginfod", 3, 9)
+
+
+def test_debuginfod_gives_both_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "xen-syms"
+    path.write_bytes(symbol_file(code_at=XEN, symbols=SYMBOLS))
+    program = tmp_path / "debuginfod-find"
+    program.write_text(f"#!/bin/sh\necho {path}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:9/")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    rows = debuginfod.fetch("ab" * 20, Budget())
+    assert [row.path for row in rows] == [str(path)] * 2  # without DWARF, the other is asked for
+    path.write_bytes(symbol_file(code_at=XEN, symbols=SYMBOLS, dwarf=4))
+    assert len(debuginfod.fetch("ab" * 20, Budget())) == 1
+
+
 # --- tables
 
 
