@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.budget import Budget
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 _HEADERS: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vmcore:
+class Vmcore(NamedTuple):
     """An open dump; use it as a context manager, or call :meth:`close`.
 
     Attributes:

@@ -87,6 +87,16 @@ class PhysicalMemory:
         """
         return self._gather(maddr, size)[0]
 
+    def gap(self, maddr: int, size: int) -> int:
+        """How many bytes from a page's start on, at most ``size``, are known not to be there.
+
+        Whole pages; for searches, which go over them at once.  0 where reading tells.
+        """
+        if maddr % PAGE_SIZE:
+            return 0
+        with self._lock:
+            return PAGE_SIZE * self.pages.gap(Mfn(maddr // PAGE_SIZE), size // PAGE_SIZE)
+
     def read_u64(self, maddr: Maddr) -> int:
         """The little-endian 64-bit word at ``maddr``.
 

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import FileOffset
 from vmcoretool.findings import Finding, finding
@@ -85,8 +84,7 @@ _NAMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(NamedTuple):
     """One ELF note, identified by owner and type together, never by type alone.
 
     Attributes:
