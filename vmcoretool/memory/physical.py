@@ -75,6 +75,11 @@ class PhysicalMemory:
             MemoryFault: naming the first byte that the dump does not hold.
             OSError: the file is out of reach as a whole; it names file and offset.
         """
+        # nearly always it is a part of one page that was read before
+        skip = maddr % PAGE_SIZE
+        held, whole = self._cache[maddr // PAGE_SIZE % CACHE_PAGES]
+        if held == maddr - skip and 0 <= size <= PAGE_SIZE - skip:
+            return whole[skip : skip + size]
         data, missing = self._gather(maddr, size)
         if missing:
             raise _fault(maddr + len(data), missing)

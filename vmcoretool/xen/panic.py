@@ -119,9 +119,9 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
 
 
 def _is_headline(line: bytes, patterns: tuple[bytes, ...] = _HEADLINES) -> bool:
-    return line.startswith(_HEADLINES_BEGIN) and any(
-        re.match(pattern, line) for pattern in patterns
-    )
+    if not line.startswith(_HEADLINES_BEGIN) or not (b"crash" in line or b"watchdog" in line):
+        return False
+    return any(re.match(pattern, line) for pattern in patterns)
 
 
 def own_text(line: bytes) -> bytes | None:
