@@ -14,7 +14,6 @@ build-id.  The ELF headers are written anew, the notes are copied byte by byte.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import struct
 import sys
 from pathlib import Path
@@ -83,7 +82,7 @@ class _Recorder(PageReader):
 def needed_pages(vmcore: Vmcore) -> set[int]:
     """Machine addresses of the pages that inspecting the dump needs, code pages refused."""
     recorder = _Recorder(vmcore.container.pages)
-    shadow = dataclasses.replace(vmcore, memory=PhysicalMemory(recorder))
+    shadow = vmcore._replace(memory=PhysicalMemory(recorder))
     inspection = inspect_vmcore(shadow)
     note_objects(shadow)
     pages = recorder.touched
@@ -121,7 +120,7 @@ _KERNEL_MARKS: Final = (
 def linux_pages(vmcore: Vmcore) -> set[int]:
     """What dmesg, vmcoreinfo and dom0's release need."""
     recorder = _Recorder(vmcore.container.pages)
-    shadow = dataclasses.replace(vmcore, memory=PhysicalMemory(recorder))
+    shadow = vmcore._replace(memory=PhysicalMemory(recorder))
     host = locate(shadow).host()
     chosen, _ = host.linux_vmcoreinfo()
     dom0 = host.domain(0)

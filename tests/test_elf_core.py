@@ -160,3 +160,20 @@ def test_several_paths_are_a_split_set_which_elf_has_not() -> None:
     data = ElfCore([Load(0, b"x")], [NOTE]).build()
     with pytest.raises(UnsupportedFormatError, match="no parts"):
         read_vmcore(BytesSource(data, "a"), BytesSource(data, "b"))
+
+
+def test_gap_is_what_reading_page_by_page_finds_missing() -> None:
+    loads = [
+        Load(0x2800, b"b" * PAGE),
+        Load(0x6000, b"c", memsz=2 * PAGE),
+        Load(0x9000, b"d" * PAGE),
+    ]
+    memory = open_bytes(ElfCore(loads, [NOTE]).build()).memory
+    for start in range(0, 0xC000, PAGE):
+        gap = memory.gap(start, 0xC000 - start)
+        assert not any(memory.read_some(at, PAGE) for at in range(start, start + gap, PAGE))
+    assert [memory.gap(at, 0xC000 - at) for at in (0, 0x3000, 0x4000, 0x7000, 0xA000)] == [
+        *(2 * PAGE, 0, 2 * PAGE, 2 * PAGE, 2 * PAGE),
+    ]
+    assert memory.gap(0x4000, PAGE) == PAGE
+    assert memory.gap(0x4800, PAGE) == 0

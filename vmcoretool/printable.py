@@ -11,7 +11,7 @@ import os
 import re
 from typing import Final
 
-_PLAIN: Final = re.compile(r"[\t\n -~]*")
+_PLAIN: Final = r"[\t\n -~]*"
 _KEPT: Final = "\t\n"
 _NAMED: Final = {"\n": r"\n", "\t": r"\t", "'": r"\'", "\\": r"\\"}
 
@@ -37,7 +37,7 @@ def log_line(raw: bytes) -> str:
 
 def printable_lines(text: str) -> str:
     """As :func:`printable`, with its newlines and tabs."""
-    if _PLAIN.fullmatch(text):
+    if re.fullmatch(_PLAIN, text):
         return text
     return "".join(char if char in _KEPT or char.isprintable() else _escape(char) for char in text)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmcoretool.budget import Budget
 from vmcoretool.errors import FormatError, StoppedError, UnsupportedFormatError
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource, ReadableObject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vmcore:
+class Vmcore(NamedTuple):
     """An open dump; use it as a context manager, or call :meth:`close`.
 
     Attributes:

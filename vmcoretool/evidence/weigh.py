@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vmcoretool.evidence.api import Evidence, Silence
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 Status = Literal["verified", "disputed", "reported", "unknown", "not-relocatable"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What holds, and who says so.
 
     Attributes:

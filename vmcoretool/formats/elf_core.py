@@ -19,8 +19,9 @@ from vmcoretool.formats.elf_headers import (
     ET_CORE,
     MAGIC,
     PN_XNUM,
+    PT_LOAD,
+    PT_NOTE,
     ElfHeader,
-    SegmentType,
     parse_elf_header,
     read_elf_header,
 )
@@ -118,9 +119,9 @@ def _segments(
         wanted = min(_CHUNK_PHDRS, there - first) * size
         data = _from_head(source, head, header.phoff + first * size, wanted)
         for row in rows.iter_unpack(data[: len(data) - len(data) % size]):
-            if row[0] == SegmentType.PT_LOAD:
+            if row[0] == PT_LOAD:
                 loads.append(segment(row))
-            elif row[0] == SegmentType.PT_NOTE:
+            elif row[0] == PT_NOTE:
                 notes.append(segment(row))
     return loads, notes
 

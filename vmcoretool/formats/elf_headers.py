@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAGIC: Final = b"\x7fELF"
 ET_CORE: Final = 4
 PN_XNUM: Final = 0xFFFF
+PT_LOAD: Final = 1
+PT_NOTE: Final = 4
 _IDENT: Final = 16
 
 
@@ -38,13 +40,6 @@ class ElfMachine(IntEnum):
     EM_AARCH64 = 183
     EM_RISCV = 243
     EM_LOONGARCH = 258
-
-
-class SegmentType(IntEnum):
-    """``p_type``, as far as a core file has it."""
-
-    PT_LOAD = 1
-    PT_NOTE = 4
 
 
 class Layout(NamedTuple):

@@ -133,6 +133,16 @@ class ElfPages(PageReader):
         data = self._source.pread(size, self._offsets[at] + start - self._starts[at])
         return data if len(data) == size else data[: len(data) & -PAGE_SIZE]
 
+    def gap(self, mfn: Mfn, count: int) -> int:
+        """As :meth:`vmcoretool.memory.pages.PageReader.gap`."""
+        start = mfn * PAGE_SIZE
+        following = bisect_right(self._starts, start)
+        if following and start < self._ends[following - 1]:
+            return 0
+        if following == len(self._starts):
+            return count
+        return min((self._starts[following] - start) // PAGE_SIZE, count)
+
     def where_is(self, maddr: int) -> FilePlace | None:
         """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
         at = bisect_right(self._starts, maddr) - 1

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 # what differs between two instances of one crash, and what stands for it
 _VARYING: Final = (
-    (re.compile(r"\b0x[0-9a-fA-F]+\b"), "#"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,16}\b"), "#"),
-    (re.compile(r"\b(cpu|pcpu|pid|vcpu)([ =:#]?)\d+", re.IGNORECASE), r"\1\2#"),
-    (re.compile(r"\bd\d+v\d+\b"), "d#v#"),
-    (re.compile(r"\b([gmp]fn)([ =:]?)[0-9a-f]+\b", re.IGNORECASE), r"\1\2#"),
+    (r"\b0x[0-9a-fA-F]+\b", "#"),
+    (r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,16}\b", "#"),
+    (r"(?i)\b(cpu|pcpu|pid|vcpu)([ =:#]?)\d+", r"\1\2#"),
+    (r"\bd\d+v\d+\b", "d#v#"),
+    (r"(?i)\b([gmp]fn)([ =:]?)[0-9a-f]+\b", r"\1\2#"),
 )
 _ID_LENGTH: Final = 16
 
@@ -80,5 +80,5 @@ def find_signature(host: Host, xen: XenIdentity) -> Signature | None:
 def normalised(text: str) -> str:
     """A message without what differs from one instance of it to the next."""
     for pattern, stand_in in _VARYING:
-        text = pattern.sub(stand_in, text)
+        text = re.sub(pattern, stand_in, text)
     return " ".join(text.split())

@@ -116,16 +116,18 @@ def contents(
         for run in runs_of(memory, block):
             at = 0
             while at < run.size and room > 0 and misses > 0:
-                data = memory.read_some(run.maddr + at, min(piece, run.size - at, room))
+                left = min(run.size - at, room)
+                data = memory.read_some(run.maddr + at, min(piece, left))
                 if data:
                     start = run.vaddr + at
                     if start == end:
                         yield start - len(tail), tail + data[:OVERLAP]
                     yield start, data
                     tail, end = data[-OVERLAP:], start + len(data)
+                    step = len(data)
                 else:
-                    misses -= 1
-                step = len(data) or PAGE_SIZE
+                    step = memory.gap(run.maddr + at, left) or PAGE_SIZE
+                    misses -= step // PAGE_SIZE
                 at += step
                 room -= step
 

@@ -25,20 +25,21 @@ _OOPS: Final = (
     b"stack segment: ", b"int3: ", b"traps: PANIC", b"watchdog: BUG: ", b"PANIC: ",
 )  # fmt: skip
 _OF_AN_OOPS: Final = (_PANIC + b": Fatal exception", _PANIC + b": Aiee")
-_TASK: Final = re.compile(
+# re compiles these when they are used: most logs hold no panic
+_TASK: Final = (
     rb"CPU: (?P<cpu>\d{1,5}) (?:UID: \d+ )?PID: (?P<pid>\d{1,8}) Comm: (?P<comm>.{1,64}?) "
     rb"(?P<taint>Not tainted|Tainted: [^0-9]*)"
 )
-_OLD_TASK: Final = re.compile(
+_OLD_TASK: Final = (
     rb"Pid: (?P<pid>\d{1,8}), comm: (?P<comm>.{1,16}?) +(?P<taint>Not tainted|Tainted: [^0-9]*)"
 )
 _HARDWARE: Final = (b"Hardware name: ", b"DMI: ")
 # of the kernel's own code: ring 0, or ring 3 in a PV guest's kernel
-_RIP: Final = re.compile(
+_RIP: Final = (
     rb"(?:RIP|EIP): (?:0010|0060|e030|e033|e019):(?:\[<[0-9a-f]+>\] *){0,2}"
     rb"(?P<name>[A-Za-z_][\w.]*)\+0x"
 )
-_FRAME: Final = re.compile(rb" {0,8}(?:\[<[0-9a-f]{8,16}>\] )?([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x")
+_FRAME: Final = rb" {0,8}(?:\[<[0-9a-f]{8,16}>\] )?([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x"
 _SKIPPED: Final = (
     "dump_stack", "show_stack", "show_trace", "panic", "vpanic", "nmi_panic", "die", "__die",
     "oops_", "no_context", "__bad_area", "bad_area", "page_fault", "kernelmode_fixup", "exc_",
@@ -99,7 +100,7 @@ def read_panic(records: Sequence[Record], *, oops_is_enough: bool = False) -> Li
     lines = _lines(records[first : first + _BLOCK])
     frames = tuple(_frames(lines))
     task = _task(lines)
-    rip = next(filter(None, map(_RIP.search, lines)), None)
+    rip = next(filter(None, (re.search(_RIP, line) for line in lines)), None)
     function = _plain(rip["name"]) if rip else next(iter(frames), None)
     panicked = at is not None and first != at
     return LinuxPanic(
@@ -142,8 +143,12 @@ def _lines(records: Sequence[Record]) -> list[bytes]:
 
 
 def _task(lines: list[bytes]) -> re.Match[bytes] | None:
-    return next((match for line in lines if (match := _TASK.match(line) or _OLD_TASK.match(line))),
-                None)  # fmt: skip
+    for line in lines:
+        form = _TASK if line.startswith(b"CPU: ") else _OLD_TASK
+        match = re.match(form, line) if line.startswith((b"CPU: ", b"Pid: ")) else None
+        if match:
+            return match
+    return None
 
 
 def _frames(lines: list[bytes]) -> list[str]:
@@ -155,7 +160,7 @@ def _frames(lines: list[bytes]) -> list[str]:
                 break
             inside = True
             line = line.removeprefix(b"Call Trace:")  # noqa: PLW2901 - a frame may follow in it
-        match = _FRAME.match(line) if inside else None
+        match = re.match(_FRAME, line) if inside else None
         if match:
             name = _plain(match[1])
             if not name.startswith(_SKIPPED) and len(found) < _FRAMES:

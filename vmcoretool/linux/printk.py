@@ -37,7 +37,7 @@ MAX_ROW: Final = 4096
 MAX_TEXT: Final = 1 << 16
 _ROWS: Final = 1024
 _WORD: Final = 8
-_LEVEL: Final = re.compile(rb"<\d{1,3}>")
+_LEVEL: Final = rb"<\d{1,3}>"
 _READABLE: Final = (1, 2)
 """desc_committed and desc_finalized."""
 _NO_DATA: Final = 1
@@ -264,4 +264,4 @@ def _bytes(fields: _Fields, work: Work) -> Iterator[bytes]:
         if not work.go_on():
             return
         # syslog's levels, which dmesg does not print either
-        yield _LEVEL.sub(b"", line, count=1) if line.startswith(b"<") else line
+        yield re.sub(_LEVEL, b"", line, count=1) if line.startswith(b"<") else line

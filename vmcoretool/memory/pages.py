@@ -104,6 +104,14 @@ class PageReader(ABC):
         del mfn, count
         return b""
 
+    def gap(self, mfn: Mfn, count: int) -> int:
+        """How many pages from ``mfn`` on, at most ``count``, hold no byte; optional, for speed.
+
+        0 where :meth:`page` is to be asked.
+        """
+        del mfn, count
+        return 0
+
     def is_present(self, maddr: int) -> bool:
         """Whether the byte's data is in the dump, damaged or not."""
         page = self.page(Mfn(maddr // PAGE_SIZE))

@@ -76,6 +76,11 @@ class PhysicalMemory:
             MemoryFault: naming the first byte that the dump does not hold.
             OSError: the file is out of reach as a whole; it names file and offset.
         """
+        # nearly always it is a part of one page that was read before
+        skip = maddr % PAGE_SIZE
+        held, whole = self._cache[maddr // PAGE_SIZE % CACHE_PAGES]
+        if held == maddr - skip and 0 <= size <= PAGE_SIZE - skip:
+            return whole[skip : skip + size]
         if maddr < 0 or size < 0:
             raise ValueError(f"{size} bytes at machine address {maddr:#x}")
         data, missing = self._gather(maddr, size)
@@ -89,6 +94,16 @@ class PhysicalMemory:
         For searches; b"" where the first byte is missing.
         """
         return self._gather(maddr, size)[0]
+
+    def gap(self, maddr: int, size: int) -> int:
+        """How many bytes from a page's start on, at most ``size``, are known not to be there.
+
+        Whole pages; for searches, which go over them at once.  0 where reading tells.
+        """
+        if maddr % PAGE_SIZE:
+            return 0
+        with self._lock:
+            return PAGE_SIZE * self.pages.gap(Mfn(maddr // PAGE_SIZE), size // PAGE_SIZE)
 
     def read_u64(self, maddr: int) -> int:
         """The little-endian 64-bit word at ``maddr``.

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.addresses import FileOffset
 from vmcoretool.findings import Finding, finding
@@ -27,25 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class NoteType(IntEnum):
-    """``n_type`` of the notes that are known, of whichever owner."""
-
-    NT_PRSTATUS = 1
-    NT_VMCOREDD = 0x700
-    XEN_ELFNOTE_CRASH_INFO = 0x1000001
-    XEN_ELFNOTE_CRASH_REGS = 0x1000002
-    XEN_ELFNOTE_CRASH_INFO2 = 0x1000003
-    XEN_ELFNOTE_DUMPCORE_NONE = 0x2000000
-    XEN_ELFNOTE_DUMPCORE_HEADER = 0x2000001
-    XEN_ELFNOTE_DUMPCORE_XEN_VERSION = 0x2000002
-    XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION = 0x2000003
-    NT_XEN_KDUMP_CR3 = 0x10000001
-
-
-NT_PRSTATUS: Final = NoteType.NT_PRSTATUS
-XEN_ELFNOTE_CRASH_INFO: Final = NoteType.XEN_ELFNOTE_CRASH_INFO
-XEN_ELFNOTE_CRASH_REGS: Final = NoteType.XEN_ELFNOTE_CRASH_REGS
-NT_XEN_KDUMP_CR3: Final = NoteType.NT_XEN_KDUMP_CR3
+NT_PRSTATUS: Final = 1
+XEN_ELFNOTE_CRASH_INFO: Final = 0x1000001
+XEN_ELFNOTE_CRASH_REGS: Final = 0x1000002
+NT_XEN_KDUMP_CR3: Final = 0x10000001
 MAX_NOTES: Final = 65_536
 _OWNER_LIMIT: Final = 64
 _ZERO_BLOCK: Final = 4096
@@ -70,23 +53,27 @@ _KNOWN: Final[tuple[tuple[bytes, dict[int, tuple[int, ...]]], ...]] = (
     (b"VMCOREINFO", {0: ()}),
     (b"QEMU", {0: (440, 432)}),
 )
-_OWNERS: Final = {
-    NoteType.NT_PRSTATUS: ("CORE",),
-    NoteType.NT_VMCOREDD: ("LINUX",),
-    NoteType.NT_XEN_KDUMP_CR3: ("Xen", "XEN CORE"),
-}
 # owners whose notes all have one type, 0, are called by what they hold
 _NAMES: Final = {
+    ("CORE", NT_PRSTATUS): "NT_PRSTATUS",
+    ("LINUX", 0x700): "NT_VMCOREDD",
+    ("Xen", XEN_ELFNOTE_CRASH_INFO): "XEN_ELFNOTE_CRASH_INFO",
+    ("Xen", XEN_ELFNOTE_CRASH_REGS): "XEN_ELFNOTE_CRASH_REGS",
+    ("Xen", 0x1000003): "XEN_ELFNOTE_CRASH_INFO2",
+    ("Xen", 0x2000000): "XEN_ELFNOTE_DUMPCORE_NONE",
+    ("Xen", 0x2000001): "XEN_ELFNOTE_DUMPCORE_HEADER",
+    ("Xen", 0x2000002): "XEN_ELFNOTE_DUMPCORE_XEN_VERSION",
+    ("Xen", 0x2000003): "XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION",
+    ("Xen", NT_XEN_KDUMP_CR3): "NT_XEN_KDUMP_CR3",
+    ("XEN CORE", NT_XEN_KDUMP_CR3): "NT_XEN_KDUMP_CR3",
     ("VMCOREINFO_XEN", 0): "VMCOREINFO_XEN",
     ("VMCOREINFO", 0): "VMCOREINFO",
     ("ERASEINFO", 0): "ERASEINFO",
     ("QEMU", 0): "QEMUCPUState",
-    **{(owner, int(kind)): kind.name for kind in NoteType for owner in _OWNERS.get(kind, ("Xen",))},
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(NamedTuple):
     """One ELF note, identified by owner and type together, never by type alone.
 
     Attributes:

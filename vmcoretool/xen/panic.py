@@ -18,22 +18,28 @@ if TYPE_CHECKING:
 _PREFIX: Final = b"(XEN) "
 # console_timestamps=: "[2026-11-24 03:46:00] ", "[2026-11-24 03:46:00.123] ", "[   12.345678] ",
 # or 16 hexadecimal digits
-_STAMP: Final = re.compile(rb"\[(?:[ 0-9:.\-]{5,30}|[0-9a-f]{16})\] ")
-_PANIC: Final = re.compile(rb"Panic on CPU (\d{1,5}):")
-_IMAGE: Final = re.compile(rb"Executing (?:kexec|crash) image on cpu ?(\d{1,5})")
-_DOM0: Final = re.compile(rb"(?:Hardware Dom\d{1,5}|Dom(?:ain )?0) crashed")
+_STAMP: Final = rb"\[(?:[ 0-9:.\-]{5,30}|[0-9a-f]{16})\] "
+# re compiles these where a line begins like one: most consoles hold few of them
+_PANIC: Final = rb"Panic on CPU (\d{1,5}):"
+_IMAGE: Final = rb"Executing (?:kexec|crash) image on cpu ?(\d{1,5})"
+_DOM0: Final = rb"(?:Hardware Dom\d{1,5}|Dom(?:ain )?0) crashed"
 _HEADLINES: Final = (
     _DOM0,
-    re.compile(rb"(?:Hardware Dom\d{1,5}|Domain 0) shutdown: watchdog"),
-    re.compile(rb"'C' pressed -> triggering crash ?dump"),
+    rb"(?:Hardware Dom\d{1,5}|Domain 0) shutdown: watchdog",
+    rb"'C' pressed -> triggering crash ?dump",
 )
 # of the hypervisor's own code: ring 0; a guest's registers are printed in the same form
-_RIP: Final = re.compile(rb"(?:RIP|EIP): +[0-9a-f]{3}[048c]:\[<([0-9a-f]{8,16})>\]")
-_REGISTERS_OF: Final = re.compile(rb"CPU: +(\d{1,5})$")
-_NO_DOM0: Final = re.compile(
-    rb"(?:Could not (?:set up|construct)|Cannot construct|Error creating) d(?:om(?:ain )?)?0",
-    re.IGNORECASE,
-)
+_RIP: Final = rb"(?:RIP|EIP): +[0-9a-f]{3}[048c]:\[<([0-9a-f]{8,16})>\]"
+_REGISTERS_OF: Final = rb"CPU: +(\d{1,5})$"
+_HEADLINES_BEGIN: Final = (b"Hardware Dom", b"Dom", b"'C' pressed")
+# in lower case
+_NO_DOM0: Final = tuple(
+    what + dom0
+    for what in (
+        b"could not set up ", b"could not construct ", b"cannot construct ", b"error creating ",
+    )
+    for dom0 in (b"d0", b"dom0", b"domain 0")
+)  # fmt: skip
 _STARS: Final = b"*****"
 _COMMAND_LINE: Final = b"Command line: "
 _MESSAGE_LINES: Final = 8
@@ -61,24 +67,22 @@ class CrashText(NamedTuple):
     @property
     def dom0_panicked(self) -> bool:
         """Whether the headline says that dom0's own kernel brought the host down."""
-        return self.panic is not None and _DOM0.match(self.panic.encode()) is not None
+        return self.panic is not None and re.match(_DOM0, self.panic.encode()) is not None
 
     @property
     def dom0_died(self) -> bool:
         """Whether it says that dom0 crashed, or that its watchdog was not fed any more."""
-        return self.panic is not None and any(
-            row.match(self.panic.encode()) for row in _HEADLINES[:2]
-        )
+        return self.panic is not None and _is_headline(self.panic.encode(), _HEADLINES[:2])
 
     @property
     def only_kexec(self) -> bool:
         """Whether it says no more than that a crash kernel was started."""
-        return self.panic is not None and _IMAGE.match(self.panic.encode()) is not None
+        return self.panic is not None and re.match(_IMAGE, self.panic.encode()) is not None
 
     @property
     def dom0_not_built(self) -> bool:
         """Whether the headline says that dom0 could not be started (xen/arch/x86/setup.c)."""
-        return self.panic is not None and _NO_DOM0.match(self.panic.encode()) is not None
+        return self.panic is not None and self.panic.encode().lower().startswith(_NO_DOM0)
 
 
 def read_crash_text(lines: Sequence[bytes]) -> CrashText:
@@ -97,19 +101,19 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
     for number, line in enumerate(own):
         if line is None:
             continue
-        found = _PANIC.match(line)
+        found = re.match(_PANIC, line) if line.startswith(b"Panic") else None
         if found:
             panic = _message(own[number + 1 :]) or line
             cpu, basis = int(found[1]), line.decode("ascii", "replace")
             rip = printed.get(cpu, printed.get(None))
-        elif any(pattern.match(line) for pattern in _HEADLINES):
+        elif _is_headline(line):
             panic, rip = line[:_LIMIT], None
-        of_cpu = _REGISTERS_OF.match(line)
+        of_cpu = re.match(_REGISTERS_OF, line) if line.startswith(b"CPU:") else None
         shown = int(of_cpu[1]) if of_cpu else shown
-        where = _RIP.match(line)
+        where = re.match(_RIP, line) if line.startswith((b"RIP:", b"EIP:")) else None
         if where:
             printed[shown] = int(where[1], 16)
-        said = _IMAGE.search(line)
+        said = re.search(_IMAGE, line) if b"Executing" in line else None
         if said:
             cpu, basis = int(said[1]), said[0].decode("ascii")
             panic = panic or line[:_LIMIT]
@@ -123,12 +127,18 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
     )
 
 
+def _is_headline(line: bytes, patterns: tuple[bytes, ...] = _HEADLINES) -> bool:
+    if not line.startswith(_HEADLINES_BEGIN) or not (b"crash" in line or b"watchdog" in line):
+        return False
+    return any(re.match(pattern, line) for pattern in patterns)
+
+
 def own_text(line: bytes) -> bytes | None:
     """What Xen itself wrote in a line, without prefix and time; None for a guest's line."""
     if not line.startswith(_PREFIX):
         return None
     text = line[len(_PREFIX) :]
-    stamp = _STAMP.match(text)
+    stamp = re.match(_STAMP, text) if text.startswith(b"[") else None
     return text[stamp.end() :] if stamp else text
 
 

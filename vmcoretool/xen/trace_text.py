@@ -88,6 +88,8 @@ def read_stamp(lines: Sequence[bytes]) -> Stamp:
         text = own_text(line)
         if text is None or not text.startswith(_ENDS):
             continue
+        if not line.startswith(b"(XEN) ["):
+            return Stamp()
         date = re.match(_DATE, line)
         if date:
             day, clock = (part.decode("ascii") for part in date.groups())
