@@ -70,7 +70,7 @@ CODES: Final[tuple[Code, ...]] = (
         "warning",
         "A count, link or length in the dump asked for more work than any real dump needs: a list "
         "that does not end, a table of millions of entries. What was found by then stands.",
-        "Treat this part of the answer as incomplete; the dump is damaged or was made to mislead.",
+        "Take that part as incomplete: the dump is damaged, or made to mislead.",
     ),
     Code(
         "page-map-damaged",
@@ -95,7 +95,7 @@ CODES: Final[tuple[Code, ...]] = (
         "p2m-damaged",
         "warning",
         "A PV domain's p2m tree leads to pages that the domain does not own.",
-        "Do not trust what crash shows of this domain's memory; page tables are a way around it.",
+        "Do not trust what crash shows of this domain: it follows that tree.",
     ),
     Code(
         "notes-only",
@@ -119,31 +119,31 @@ CODES: Final[tuple[Code, ...]] = (
         "note-damaged",
         "warning",
         "An ELF note's header contradicts the notes around it, or its payload has no known shape.",
-        "Nothing, if the address is verified: page tables do not depend on that note.",
+        "Nothing, if the address is verified: page tables need no note.",
     ),
     Code(
         "notes-missing",
         "warning",
         "The dump carries no XEN_ELFNOTE_CRASH_INFO note.",
-        "crash cannot learn the address by itself: where it is proved, the command carries it.",
+        "Where the address is proved, the printed command carries it: paste that.",
     ),
     Code(
         "xen-phys-start-not-recorded",
         "warning",
         "The XEN_ELFNOTE_CRASH_INFO note has no xen_phys_start (Xen 3.2, RHEL 5.2), or it is zero.",
-        "Paste the command as printed: crash cannot learn the address without the option.",
+        "Paste the command as printed: crash needs its option --xen_phys_start.",
     ),
     Code(
         "xen-phys-start-wrong",
         "error",
         "A recorded address contradicts the dump's own page tables.",
-        "Use the printed command, which carries the proven address, not the recorded one.",
+        "Use the printed command: it carries the proven address.",
     ),
     Code(
         "address-disputed",
         "error",
         "Two hypervisor images, or two recorded addresses, contradict each other; nothing decides.",
-        "Read the candidates under Evidence; give the one you trust with --xen-phys-start.",
+        "Read the evidence (-v); give the one you trust with --xen-phys-start.",
     ),
     Code(
         "address-unproven",
@@ -155,8 +155,7 @@ CODES: Final[tuple[Code, ...]] = (
         "address-unknown",
         "error",
         "Neither notes nor page tables in this dump show where the hypervisor is.",
-        "Take 'Hypervisor code and data' from /proc/iomem of the same host and boot, if it is "
-        "still up, and give it with --xen-phys-start.",
+        "Still up? --xen-phys-start with /proc/iomem's 'Hypervisor code and data'.",
     ),
     Code(
         "idle-page-table-missing",
@@ -186,19 +185,19 @@ CODES: Final[tuple[Code, ...]] = (
         "domain-not-openable",
         "info",
         "crash follows a guest's memory through the guest's p2m tree, which only PV guests keep.",
-        "Dump such a guest by itself while it runs: xl dump-core, or a kdump inside it.",
+        "Dump such a guest while it runs: 'xl dump-core', or kdump inside it.",
     ),
     Code(
         "namelist-not-used",
         "warning",
         "A symbol file that was named on the command line does not belong to this dump.",
-        "Look for the file with the build-id that is printed.",
+        "Look for the file with the build-id that 'inspect -v' prints.",
     ),
     Code(
         "namelist-no-dwarf",
         "warning",
         "The symbol file belongs to the dump, but lacks the debugging data that crash needs.",
-        "Use vmcoretool's own commands, which need none; for crash, see the command's caveats.",
+        "vmcoretool's own commands need none; for crash, see its caveats (-v).",
     ),
     Code(
         "namelist-search-incomplete",
@@ -216,7 +215,7 @@ CODES: Final[tuple[Code, ...]] = (
         "directmap-unusual",
         "warning",
         "This Xen was built with BIGMEM; crash and makedumpfile know the usual direct map only.",
-        "Use vmcoretool's own commands: console, cpus, domains, dmesg. crash opens dom0.",
+        "Use vmcoretool console, cpus, domains, dmesg; crash opens dom0.",
     ),
     Code(
         "architecture-not-supported",

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from vmcoretool.host.host import Host
 
 
+def _why_none(host: Host) -> str:
+    if not host.vmcore.container.row.has_memory:
+        return "this text about a dump's notes holds no console; find the dump itself, or xen.log"
+    if host.image is None:
+        return "no console ring was found: no image of the hypervisor is proved in this dump"
+    return "no console ring was found: its pages are not in this dump"
+
+
 @click.command("console")
 @dump_options
 @json_option
@@ -32,7 +40,7 @@ def command(
     def answer(host: Host) -> int:
         console = host.console
         if console is None:
-            complain(f"{request.vmcore[0]}: no console ring was found in the dump")
+            complain(f"{request.vmcore[0]}: {_why_none(host)}")
             return 1
         if as_json:
             lines = [printable(line) for line in console.lines]

@@ -73,8 +73,9 @@ def command(
     code = exit_code(inspection)
     if not commands:
         complain(_why_none(inspection, target))
-        for found in inspection.findings:
-            complain(f"{found.message}: {found.advice}")
+        if not inspection.commands:
+            for found in inspection.findings:
+                complain(f"{found.message}: {found.advice}")
         return code or 1
     commands = [_with(one, further) for one in commands]
     if run:
@@ -104,8 +105,10 @@ def _why_none(inspection: Inspection, target: str | None) -> str:
                 "only a PV guest's memory; dump such a guest by itself (xl dump-core)"
             )
     known = ", ".join(one.target for one in inspection.commands)
-    why = f"there is {known}" if known else owner_words(inspection.kind, inspection.vmcore)
-    return f"no command for {target or 'any session'}: {why}"
+    if known:
+        return f"no command for {target}: there is {known}"
+    owner = owner_words(inspection.kind, inspection.vmcore)
+    return f"no command for {target or 'any session'}: {owner}; see 'vmcoretool inspect'"
 
 
 def _run(commands: list[CrashCommand]) -> int:  # noqa: RET503 - execvp does not return

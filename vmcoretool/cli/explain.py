@@ -13,11 +13,20 @@ from vmcoretool.addresses import MIB
 from vmcoretool.cli.exits import exit_code
 from vmcoretool.cli.nearly import is_file
 from vmcoretool.cli.options import Request, inspect, json_option, opened, shared_options
-from vmcoretool.cli.output import complain, emit, emit_json, remark
+from vmcoretool.cli.output import (
+    complain,
+    emit,
+    emit_folded,
+    emit_json,
+    is_terminal,
+    remark,
+    terminal_width,
+)
 from vmcoretool.cli.progress import Watch
 from vmcoretool.explain.causes import causes_of
 from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, similar_texts
 from vmcoretool.printable import printable
+from vmcoretool.render.layout import command_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
 
 _SHOWN: Final = 200
+_UNLIMITED: Final = 1 << 20
 _WORDS = {True: "APPLIES", False: "does not apply", None: "possible"}
 
 
@@ -62,7 +72,9 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
         emit_json([_object(row, inspection) for row in rows])
         return code
     for number, row in enumerate(rows):
-        emit("\n".join(_lines(row, inspection, first=number == 0)))
+        emit_folded("\n".join(_lines(row, inspection, first=number == 0)))
+        if inspection and not number and inspection.commands:
+            emit("\n".join(_commands(inspection)))
     return code
 
 
@@ -114,18 +126,16 @@ def _lines(row: ErrorText, inspection: Inspection | None, *, first: bool) -> Ite
     if ruled_out:
         yield "  None of the known causes fits this dump. If it was the symbol file: name the one"
         yield "  that was used, with --xen-syms or --vmlinux."
-    if inspection and first:
-        yield from _commands(inspection)
 
 
 def _commands(inspection: Inspection) -> Iterator[str]:
-    if inspection.commands:
-        yield ""
-        yield "Commands for this dump"
+    width = terminal_width() if is_terminal() else _UNLIMITED
+    yield ""
+    yield "Commands for this dump"
     for command in inspection.commands:
         ready = "READY" if command.ready else "not ready: see 'vmcoretool crash'"
         yield f"  {command.target} ({ready})"
-        yield f"    {command.display()}"
+        yield from command_lines(command.argv, width, "    ")
 
 
 def _object(row: ErrorText, inspection: Inspection | None) -> dict[str, Any]:

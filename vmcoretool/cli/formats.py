@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vmcoretool.cli.output import emit, emit_json
+from vmcoretool.cli.output import emit, emit_folded, emit_json
 from vmcoretool.formats.find import find_formats
 from vmcoretool.formats.recognised import RECOGNISED, Recognised
 from vmcoretool.sources.layers import LAYERS
@@ -32,15 +32,15 @@ def command(*, as_json: bool) -> int:
         return 0
     emit("Read:")
     for row in find_formats():
-        emit(f"  {row.name:<13} {row.title}")
+        emit_folded(f"  {row.name:<13} {row.title}")
         if row.limitations:
-            emit(f"  {'':<13} limits: {'; '.join(row.limitations)}")
+            emit_folded(f"  {'':<13} limits: {'; '.join(row.limitations)}")
     emit("Taken off first, in any order:")
     for layer in LAYERS:
-        emit(f"  {layer.name:<13} {layer.title}")
+        emit_folded(f"  {layer.name:<13} {layer.title}")
     emit("Recognised, not read:")
     for known in _once(RECOGNISED):
-        emit(f"  {known.name} ({known.writer}): {known.cure}")
+        emit_folded(f"  {known.name} ({known.writer}): {known.cure}")
     return 0
 
 

@@ -13,6 +13,7 @@ from vmcoretool.cli.output import (
     complain,
     emit,
     emit_json,
+    is_terminal,
     settings,
     terminal_width,
     use_colour,
@@ -80,6 +81,7 @@ def _show(files: DumpFiles, request: Request, *, as_json: bool, several: bool) -
                         verbose=settings.verbose > 0,
                         colour=use_colour(),
                         width=terminal_width(),
+                        wrapped=is_terminal(),
                     )
                 )
             return Exit.INTERRUPTED if watch.stopped else exit_code(inspection)

@@ -136,7 +136,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
         if located.kind != "xen-host":
             if watch.stopped:  # what was not looked at may tell
                 raise KeyboardInterrupt
-            complain(f"{path}: {owner_words(located.kind, vmcore)}")
+            complain(f"{path}: {owner_words(located.kind, vmcore)}; see 'vmcoretool inspect'")
             for found in vmcore.findings:
                 complain(f"{path}: {found.message}")
             return Exit.NOT_A_XEN_HOST
@@ -151,7 +151,8 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             complain("interrupted: this is what was found by then")
             return Exit.INTERRUPTED
         if host.verdict.status not in PROVEN:
-            complain(f"{path}: the hypervisor's address is {host.verdict.status}: see 'inspect'")
+            why = f"the hypervisor's address is not proved ({host.verdict.status})"
+            complain(f"{path}: {why}; see 'vmcoretool inspect'")
             code = code or Exit.NOT_PROVED
         return code
 

@@ -158,8 +158,25 @@ def _stdout() -> Any:
     return sys.stdout
 
 
+def emit_folded(text: str) -> None:
+    """As :func:`emit`; a terminal gets the text broken at spaces, where it would break words."""
+    if is_terminal():
+        text = _folded(text, terminal_width())
+    emit(text)
+
+
+def _folded(text: str, width: int) -> str:
+    if all(len(line) <= width for line in text.split("\n")):
+        return text
+    from vmcoretool.render.fold import fold  # noqa: PLC0415 - few answers are that wide
+
+    return "\n".join(part for line in text.split("\n") for part in fold(line, width))
+
+
 def _say(line: str) -> None:
     clear()
+    if sys.stderr is not None and sys.stderr.isatty():
+        line = _folded(line, _columns(sys.stderr) or _WIDTH)
     _write_error(line + "\n")
 
 
@@ -184,8 +201,13 @@ def terminal_width() -> int:
     except ValueError:
         columns = 0
     if columns <= 0:
-        try:
-            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
-        except (AttributeError, ValueError, OSError):
-            columns = 0
+        columns = _columns(sys.__stdout__)
     return columns or _WIDTH
+
+
+def _columns(stream: Any) -> int:
+    # of the terminal that a stream is; 0 where it is none
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, ValueError, OSError):
+        return 0

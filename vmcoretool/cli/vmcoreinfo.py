@@ -66,7 +66,8 @@ def command(
         complain(f"{vmcore[0]}: the headers carry no {wanted}")
         return 1
     if key is not None and key not in info.entries:
-        complain(f"{vmcore[0]}: no key {key}{did_you_mean(key, info.entries)}")
+        close = did_you_mean(key, info.entries) or "; without --get all are printed"
+        complain(f"{vmcore[0]}: no key {key}{close}")
         return 1
     if as_json:
         emit_json(info.entries[key] if key is not None else dict(info.entries))

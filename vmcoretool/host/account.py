@@ -42,6 +42,7 @@ class Account(NamedTuple):
         logged: how many records of dom0's log were read; 0 where it was not found.
         last_logged: seconds on the last of them, or None.
         banner: Xen's first line, or "" where the console does not hold it.
+        console: whether Xen's console is in the dump.
     """
 
     cause: Cause | None
@@ -50,6 +51,7 @@ class Account(NamedTuple):
     logged: int = 0
     last_logged: float | None = None
     banner: str = ""
+    console: bool = False
 
 
 NOTHING: Final = Account(None, Moment(None, None, "no crash of a Xen host is known"), HostMachine())
@@ -79,6 +81,7 @@ def find_account(host: Host) -> Account:
         logged=len(dom0.records),
         last_logged=dom0.records[-1].seconds if dom0.records else None,
         banner=_banner(lines),
+        console=console is not None,
     )
 
 

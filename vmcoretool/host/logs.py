@@ -46,11 +46,9 @@ def linux_log(host: Host, number: int) -> tuple[bytes, ...]:
     if info is None:
         chosen, candidates = host.linux_vmcoreinfo(number)
         if chosen is None:
-            found = (
-                f"{len(candidates)} of other domains or unknown owners" if candidates else "none"
-            )
+            others = f", {len(candidates)} of other or unknown owners" if candidates else ""
             raise LogError(
-                f"no VMCOREINFO of domain {number}'s Linux is in the dump's memory ({found}): "
+                f"no VMCOREINFO of domain {number}'s Linux is in the dump's memory{others}: "
                 f"{_WHY[number == 0]}"
             )
         info = chosen.info

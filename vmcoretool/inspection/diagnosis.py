@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vmcoretool.evidence.known import Place
     from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.host.host import Host
-    from vmcoretool.host.identity import IdlePageTable, XenIdentity
+    from vmcoretool.host.identity import IdlePageTable, Kind, XenIdentity
     from vmcoretool.host.symbol_files import SymbolFiles
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.domains import Domain
@@ -42,11 +42,15 @@ def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
         yield finding("page-unreadable", message + vmcore.memory.unreadable[pages[0]])
 
 
-def guest_findings(place: Place) -> Iterator[Finding]:
+def guest_findings(place: Place, kind: Kind) -> Iterator[Finding]:
     """What to say of a dump that is not a Xen host's."""
     for idle in place.scanned:
         message = f"an image of Xen lies at {idle.base:#x}, but no CPU of this machine ran it"
-        yield finding("nested-xen-image", message)
+        if kind == "xen-domain":
+            advice = "It may be a Xen host itself; a guest's Xen is not read from such a dump."
+        else:
+            advice = None
+        yield finding("nested-xen-image", message, advice)
 
 
 def host_findings(

@@ -199,7 +199,7 @@ def _of_host(located: Located) -> Inspection:
 
 def _of_no_host(located: Located) -> Inspection:
     vmcore = located.known.facts.vmcore
-    findings = guest_findings(located.known.place)
+    findings = guest_findings(located.known.place, located.kind)
     return Inspection(
         vmcore=vmcore,
         kind=located.kind,

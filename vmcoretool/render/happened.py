@@ -29,26 +29,53 @@ def happened(inspection: Inspection) -> Iterator[Line]:
     account = inspection.account
     cause = account.cause
     if cause is None:
-        yield "crash", "no line of a crash is in Xen's console or dom0's log", 0
+        yield "crash", _no_cause(inspection), 0
         cpu = inspection.crash.cpu
         if cpu is not None:
             yield "CPU", f"{cpu} crashed: {printable(inspection.crash.cpu_basis)}", 0
     else:
-        yield from _cause(cause, logged=bool(account.logged))
-    yield from _when(account.crashed_at, account.last_logged)
+        unread = cause.who == "dom0" and not account.logged
+        yield from _cause(cause, _log_not_read(inspection) if unread else "")
+    if account.console or account.logged:
+        yield from _when(account.crashed_at, account.last_logged)
+    else:
+        yield "when", "not known", 0
     yield from _machine(inspection)
     yield "Xen", _xen(inspection), 0
 
 
-def _cause(cause: Cause, *, logged: bool) -> Iterator[Line]:
+def _no_cause(inspection: Inspection) -> str:
+    # what was looked at, and what could not be
+    account = inspection.account
+    if not inspection.vmcore.container.row.has_memory:
+        return "not known: this text holds neither Xen's console nor dom0's log"
+    if account.console and account.logged:
+        return "no line of a crash is in Xen's console or dom0's log"
+    if account.console:
+        return "no line of a crash is in Xen's console; dom0's log was not found"
+    if account.logged:
+        return "no panic is in dom0's log; Xen's console was not found in this dump"
+    return "not known: neither Xen's console nor dom0's log was found"
+
+
+def _log_not_read(inspection: Inspection) -> str:
+    if inspection.dom0_kernel is None:
+        return "(dom0's log says why; not read: its kernel was not found)"
+    return (
+        "(dom0's log says why; here only that of Linux 5.10 and later is read: "
+        "'vmcoretool dmesg' reads older ones, too)"
+    )
+
+
+def _cause(cause: Cause, remark: str) -> Iterator[Line]:
     if cause.headline.startswith(_KEY):
         yield "crash", f"by hand: {cause.headline}", 0
     else:
         yield _WHO.get(cause.who, "crash"), cause.headline, 0
     if cause.panic:
         yield "", cause.panic, 1
-    if cause.who == "dom0" and not logged:
-        yield "", "(dom0's log, which says why, was not found here)", 1
+    if remark:
+        yield "", remark, 1
     trace = list(cause.trace[:_FRAMES])
     if cause.function and cause.function not in trace:
         trace = [cause.function, *trace[: _FRAMES - 1]]

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 LABEL: Final = 11
 _COLOURS: Final = {
-    "verified": "32",
-    "not-relocatable": "32",
-    "reported": "33",
-    "disputed": "31",
-    "unknown": "31",
-    "ready": "32",
-    "error": "31",
-    "warning": "33",
-    "died": "31",
+    "verified": "1;32",
+    "not-relocatable": "1;32",
+    "reported": "1;33",
+    "disputed": "1;31",
+    "unknown": "1;31",
+    "ready": "1;32",
+    "error": "1;31",
+    "warning": "1;33",
+    "died": "1;31",
     "head": "1",
 }
 
 
 def paint(word: str, key: str, *, colour: bool) -> str:
     """The word in the colour that goes with a key, where colour is wanted and there is one."""
-    return f"\x1b[1;{_COLOURS[key]}m{word}\x1b[0m" if colour and key in _COLOURS else word
+    return f"\x1b[{_COLOURS[key]}m{word}\x1b[0m" if colour and key in _COLOURS else word
 
 
 def fill(words: Iterable[str], width: int, first: str, rest: str) -> list[str]:

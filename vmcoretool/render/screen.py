@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.printable import printable
+from vmcoretool.render.fold import columns
 from vmcoretool.render.happened import CALLER, happened
 from vmcoretool.render.layout import (
     LABEL,
@@ -50,10 +51,10 @@ _SHORT_MEANINGS: Final = {
     "unknown": "neither notes nor memory tell",
 }
 _TYPES: Final = {"pv": "PV", "hvm": "HVM or PVH", "unknown": "type unknown"}
-_OWN_COMMANDS: Final = {
-    "hypervisor": (("console", "Xen's own last words"), ("cpus", "what each CPU did")),
-    "dom0": (("dmesg", "dom0's log up to the end"),),
-}
+_CONSOLE: Final = ("console", "Xen's own last words")
+_CPUS: Final = ("cpus", "what each CPU did")
+_DMESG: Final = ("dmesg", "dom0's log up to the end")
+_NOTES: Final = ("notes", "all notes, decoded")
 
 
 class Row(NamedTuple):
@@ -70,12 +71,19 @@ def owner_words(kind: Kind, vmcore: Vmcore) -> str:
     return _KINDS[kind]
 
 
+def wholeness(vmcore: Vmcore) -> str:
+    """Whether a dump is whole, in a word or two."""
+    if not vmcore.container.row.has_memory:
+        return "no memory in it"
+    return "complete" if vmcore.container.complete else "CUT SHORT"
+
+
 def screen(inspection: Inspection, *, width: int, colour: bool = False) -> list[str]:
     """The lines of the screen: at most 23, and none wider unless one argument is."""
     rows = _rows(inspection, width, colour=colour, whole=True)
-    if len(rows) > ROWS:
+    if sum(_height(row, width) for row in rows) > ROWS:
         rows = _rows(inspection, width, colour=colour, whole=False)
-    return [row.text for row in _fitting(rows)]
+    return [row.text for row in _fitting(rows, width)]
 
 
 def _rows(inspection: Inspection, width: int, *, colour: bool, whole: bool) -> list[Row]:
@@ -86,30 +94,39 @@ def _rows(inspection: Inspection, width: int, *, colour: bool, whole: bool) -> l
         rows += [*_address(inspection, width, colour=colour), Row("", 6)]
         rows += [*_not_used(inspection, width), *_next(inspection, width, colour=colour)]
     elif inspection.kind in ("linux", "xen-domain"):
-        rows += [Row("", 3), *_other(inspection, width)]
+        rows += [Row("", 3), *(Row(line) for line in other_lines(inspection, width))]
     findings = sorted(inspection.findings, key=lambda found: _LEVELS.get(found.level, 3))
     return [*rows, *_findings(findings, width, colour=colour, whole=whole)]
 
 
-def _fitting(rows: list[Row]) -> list[Row]:
+def _fitting(rows: list[Row], width: int) -> list[Row]:
     left = list(rows)
+    taken = sum(_height(row, width) for row in rows)
     for rank in range(max(row.rank for row in rows), 0, -1):
         for at in range(len(left) - 1, -1, -1):
-            if len(left) <= ROWS:
+            if taken <= ROWS:
                 return left
             if left[at].rank == rank:
-                del left[at]
+                taken -= _height(left.pop(at), width)
     return left
+
+
+def _height(row: Row, width: int) -> int:
+    # rows of the terminal: a command's argument may be wider than it
+    return max(-(-columns(row.text) // width), 1)
 
 
 def _title(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Row]:
     vmcore = inspection.vmcore
     form = " in ".join((vmcore.container.format, *reversed(vmcore.layers)))
-    whole = "complete" if vmcore.container.complete else "CUT SHORT"
+    whole = wholeness(vmcore)
     size = size_words(vmcore.size)
     excluded = vmcore.container.pages.excluded_pages
     left_out = f", {excluded} pages not in it" if excluded else ""
     name = printable(" ".join(vmcore.paths))
+    if len(name) > width:  # the commands name the files in full
+        more = f" and {len(vmcore.paths) - 1} more" if len(vmcore.paths) > 1 else ""
+        name = f".../{printable(vmcore.paths[0].rpartition('/')[2])}{more}"
     title = f"{name}: {owner_words(inspection.kind, vmcore)}, "
     text = f"{title}{form}, {size}, {whole}{left_out}"
     if len(text) > width and vmcore.container.complete and not excluded:
@@ -206,7 +223,7 @@ def _next(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Row]:
     for side in sides:
         if side == "dom0" and inspection.dom0_kernel is None:
             continue
-        for number, (name, note) in enumerate(_OWN_COMMANDS[side] * (not asked)):
+        for number, (name, note) in enumerate(_own_commands(side, inspection) * (not asked)):
             for line in command_lines(("vmcoretool", name, *paths), width, "  ", note):
                 yield Row(line, 3 if number else 0)
         asked = True
@@ -227,6 +244,15 @@ def _next(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Row]:
             yield Row(line, 4)
     for line in command_lines(("vmcoretool", "inspect", "-v", *paths), width, "  ", "the evidence"):
         yield Row(line, 8)
+
+
+def _own_commands(side: str, inspection: Inspection) -> tuple[tuple[str, str], ...]:
+    # those that have something to print
+    if side == "dom0":
+        return (_DMESG,)
+    if inspection.account.console:
+        return (_CONSOLE, _CPUS)
+    return (_CPUS, _NOTES)
 
 
 def _paths(inspection: Inspection) -> tuple[str, ...]:
@@ -253,15 +279,31 @@ def _session(command: CrashCommand, width: int, *, colour: bool) -> Iterator[Row
     yield from (Row(line) for line in command_lines(command.argv, width, "  "))
 
 
-def _other(inspection: Inspection, width: int) -> Iterator[Row]:
+def other_lines(inspection: Inspection, width: int) -> Iterator[str]:
+    """What there is to show of a dump that is not a Xen host's, and what to type next."""
     info = inspection.vmcore.vmcoreinfo_linux
-    if info and "OSRELEASE" in info.entries:
-        yield from (
-            Row(line) for line in labelled("Linux", printable(info.entries["OSRELEASE"]), width)
-        )
-    yield Row("Next")
-    argv = ("crash", "VMLINUX", *_paths(inspection))
-    yield from (Row(line) for line in command_lines(argv, width, "  "))
+    entries = info.entries if info else {}
+    image = ""
+    if "OSRELEASE" in entries:
+        release = printable(entries["OSRELEASE"])
+        yield from labelled("Linux", release, width)
+        image = f" of {release}"
+    if "BUILD-ID" in entries:
+        build_id = printable(entries["BUILD-ID"])
+        yield from labelled("build-id", build_id, width)
+        image += ", of that build-id"
+    if image:
+        yield ""
+    yield "Next"
+    paths = _paths(inspection)
+    if any(found.code == "nested-xen-image" for found in inspection.findings):
+        yield from command_lines(("vmcoretool", *_NOTES[:1], *paths), width, "  ", _NOTES[1])
+        return
+    guest = "" if inspection.kind == "linux" else ", if the guest ran Linux"
+    yield from fill(f"VMLINUX: the debug image{image}{guest}".split(), width, "  # ", "  # ")
+    yield from command_lines(("crash", "VMLINUX", *paths), width, "  ")
+    name, note = ("vmcoreinfo", "the kernel's own description") if info else _NOTES
+    yield from command_lines(("vmcoretool", name, *paths), width, "  ", note)
 
 
 # --- findings ---------------------------------------------------------------------------------

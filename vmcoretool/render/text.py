@@ -19,6 +19,7 @@ def inspection_text(
     verbose: bool = False,
     colour: bool = False,
     width: int = SCREEN_WIDTH,
+    wrapped: bool = False,
 ) -> str:
     """The answer in lines of printable ASCII, and colour where asked for.
 
@@ -26,10 +27,12 @@ def inspection_text(
         inspection: what was found.
         verbose: all of it, however long, instead of one screen.
         colour: whether to colour.
-        width: of the terminal in columns; lines of the long form are not wrapped.
+        width: of the terminal in columns.
+        wrapped: whether the long form's lines are as wide at most, too.
     """
     if verbose:
         from vmcoretool.render.verbose import full  # noqa: PLC0415 - only then
 
-        return "\n".join(full(inspection, colour=colour))
+        limit = max(width, NARROWEST) if wrapped else None
+        return "\n".join(full(inspection, colour=colour, width=limit))
     return "\n".join(screen(inspection, width=max(width, NARROWEST), colour=colour))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.printable import bash_word, printable
+from vmcoretool.printable import printable
+from vmcoretool.render.fold import fold
 from vmcoretool.render.happened import happened
-from vmcoretool.render.layout import LABEL, paint, size_words
-from vmcoretool.render.screen import owner_words
+from vmcoretool.render.layout import LABEL, command_lines, paint, size_words
+from vmcoretool.render.screen import other_lines, owner_words, wholeness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
 
 _NAMELISTS: Final = 16
+_UNLIMITED: Final = 1 << 20
+_PROGRAMS: Final = ("crash ", "makedumpfile ", "vmcoretool ")
+_SOURCE: Final = 18
 _MEANINGS: Final = {
     "verified": "proved from the dump's own page tables",
     "not-relocatable": "this hypervisor does not move itself: crash needs no option",
@@ -24,14 +28,29 @@ _MEANINGS: Final = {
 }
 
 
-def full(inspection: Inspection, *, colour: bool = False) -> list[str]:
-    """The lines of the long form; they are not wrapped."""
+def full(inspection: Inspection, *, colour: bool = False, width: int | None = None) -> list[str]:
+    """The lines of the long form.
+
+    Args:
+        inspection: what was found.
+        colour: whether to colour.
+        width: of the terminal they are for; None: lines are not wrapped.
+    """
+    wide = width or _UNLIMITED
     lines = list(_head(inspection))
     if inspection.kind == "xen-host":
-        lines += _host(inspection, colour=colour)
+        lines += _host(inspection, wide, colour=colour)
     elif inspection.kind in ("linux", "xen-domain"):
-        lines += ["", "  Open it with:  crash VMLINUX " + bash_word(inspection.vmcore.paths[0])]
-    return [*lines, *_findings(inspection, colour=colour)]
+        lines += ["", *other_lines(inspection, wide)]
+    lines += _findings(inspection, colour=colour)
+    if width is None:
+        return lines
+    # a command's lines are broken between its arguments already
+    return [
+        part
+        for line in lines
+        for part in ([line] if line.lstrip().startswith(_PROGRAMS) else fold(line, width))
+    ]
 
 
 def _head(inspection: Inspection) -> Iterator[str]:
@@ -39,7 +58,7 @@ def _head(inspection: Inspection) -> Iterator[str]:
     yield f"{printable(' '.join(vmcore.paths))}: {owner_words(inspection.kind, vmcore)}"
     yield ""
     pages = vmcore.container.pages
-    whole = "complete" if vmcore.container.complete else "CUT SHORT"
+    whole = wholeness(vmcore)
     excluded = pages.excluded_pages
     form = " in ".join((vmcore.container.format, *reversed(vmcore.layers)))
     how = "left out" if vmcore.container.complete else "left out or lost"
@@ -50,7 +69,7 @@ def _head(inspection: Inspection) -> Iterator[str]:
     )
 
 
-def _host(inspection: Inspection, *, colour: bool) -> Iterator[str]:
+def _host(inspection: Inspection, width: int, *, colour: bool) -> Iterator[str]:
     yield ""
     for label, text, _ in happened(inspection):
         yield f"  {label:<{LABEL}}{text}"
@@ -65,11 +84,11 @@ def _host(inspection: Inspection, *, colour: bool) -> Iterator[str]:
     for command in inspection.commands:
         ready = paint("READY", "ready", colour=colour) if command.ready else "not ready"
         yield f"  {command.target}: {command.purpose}  ({ready})"
-        yield f"    {command.display()}"
+        yield from command_lines(command.argv, width, "    ")
         yield from (f"      - {caveat}" for caveat in command.caveats)
     for one in inspection.filters:
         yield f"  a smaller copy: {one.purpose}"
-        yield f"    {one.display()}"
+        yield from command_lines(one.argv, width, "    ")
         yield from (f"      - {caveat}" for caveat in one.caveats)
 
 
@@ -105,8 +124,9 @@ def _identity(inspection: Inspection) -> Iterator[str]:
 
 def _crash(inspection: Inspection) -> Iterator[str]:
     crash, cpus = inspection.crash, inspection.vmcore.cpus
-    if crash.panic is not None:
-        yield f"  panic      {crash.panic}"
+    cause = inspection.account.cause
+    if crash.panic is not None and (cause is None or cause.headline != crash.panic):
+        yield f"  Xen's line {crash.panic}"
     saved = sum(cpu.saved for cpu in cpus)
     who = "" if crash.cpu is None else f"; CPU {crash.cpu} crashed"
     yield f"  CPUs       {len(cpus)}, registers saved of {saved}{who}"
@@ -153,13 +173,13 @@ def _evidence(inspection: Inspection) -> Iterator[str]:
             guesses.setdefault(one.source, []).append(value)
             continue
         against = "  AGAINST" if contradicts else ""
-        yield f"  {one.source:<16} {value:<13} {one.strength}{against}"
+        yield f"  {one.source:<{_SOURCE}} {value:<13} {one.strength}{against}"
         yield from (f"      {part}" for part in one.parts)
         yield from (f"      {step}" for step in one.steps)
     for source, values in guesses.items():
-        yield f"  {source:<16} possible too: {', '.join(values)}"
+        yield f"  {source:<{_SOURCE}} possible too: {', '.join(values)}"
     for silence in verdict.silent:
-        yield f"  {silence.source:<16} silent: {silence.reason}"
+        yield f"  {silence.source:<{_SOURCE}} silent: {silence.reason}"
 
 
 def _findings(inspection: Inspection, *, colour: bool) -> Iterator[str]:
