@@ -104,6 +104,10 @@ class PageReader(ABC):
         del mfn, count
         return b""
 
+    def next_page(self, mfn: Mfn) -> Mfn:
+        """The first page from ``mfn`` on that may be present, or any one before; for speed."""
+        return mfn
+
     def is_present(self, maddr: int) -> bool:
         """Whether the byte's data is in the dump, damaged or not."""
         page = self.page(Mfn(maddr // PAGE_SIZE))

@@ -53,6 +53,19 @@ class PageBitmap:
             count += (self._bytes(start + whole, start + whole + 1)[0] & (1 << odd) - 1).bit_count()
         return count
 
+    def next_set(self, frame: int) -> int:
+        """The first set frame from ``frame`` on, or one before it with none in between."""
+        if not 0 <= frame < self.frames:
+            return frame
+        at = frame >> 3
+        chunk = self._chunk(at // _CHUNK)[at % _CHUNK :]
+        first = chunk[0] >> (frame & 7) << (frame & 7)
+        if not first:
+            rest = chunk[1:].lstrip(b"\0")
+            at += len(chunk) - len(rest)
+            first = rest[0] if rest else 0
+        return 8 * at + max((first & -first).bit_length() - 1, 0)
+
     def run_length(self, frame: int, limit: int) -> int:
         """How many frames from ``frame`` on are set without a gap, at most ``limit``."""
         limit = max(min(limit, self.frames - frame), 0)

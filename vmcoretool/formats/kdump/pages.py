@@ -11,7 +11,7 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr
+from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr, Mfn
 from vmcoretool.errors import FormatError, UnsupportedFormatError
 from vmcoretool.formats.api import read_or_lost
 from vmcoretool.formats.kdump.bitmap import PageBitmap
@@ -29,7 +29,6 @@ from vmcoretool.memory.pages import ABSENT, EXCLUDED, Missing, PageReader, Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vmcoretool.addresses import Mfn
     from vmcoretool.formats.api import Observed
     from vmcoretool.formats.kdump.header import KdumpHeader
     from vmcoretool.sources.file import ByteSource
@@ -169,6 +168,11 @@ class KdumpPages(PageReader):
         data = self._run(number, pfn, wanted)
         end = skip + count * PAGE_SIZE
         return data if not skip and len(data) <= end else data[skip:end]
+
+    def next_page(self, mfn: Mfn) -> Mfn:
+        """As :meth:`vmcoretool.memory.pages.PageReader.next_page`."""
+        start = self.dumped.next_set(mfn * PAGE_SIZE // self._size) * self._size
+        return Mfn(max(start // PAGE_SIZE, mfn))
 
     def where_is(self, maddr: int) -> Place | None:
         """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
