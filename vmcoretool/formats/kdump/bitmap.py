@@ -6,6 +6,8 @@ from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from vmcoretool.errors import FormatError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -185,6 +187,20 @@ class PageBitmap:
                 chunk = chunk[:-1] + bytes([chunk[-1] & (1 << self.frames % 8) - 1])
             self._chunks[number % _HELD] = (number, chunk)
         return chunk
+
+
+def arrived_bitmap(source: ByteSource, offset: int, size: int, frames: int) -> PageBitmap:
+    """A bitmap, one of no frames where a stream ended before all of it arrived.
+
+    Bits that are missing would move the descriptors of all frames behind them.
+    """
+    bitmap = PageBitmap(source, offset, size, frames)
+    if not source.complete:
+        try:
+            _ = bitmap.count
+        except FormatError:
+            return PageBitmap(source, offset, size, 0)
+    return bitmap
 
 
 def _ones(data: bytes) -> int:
