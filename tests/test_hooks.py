@@ -602,6 +602,31 @@ def test_what_may_pass_is_tried_again(
     assert "verified" in done.line
 
 
+def test_dump_that_could_not_be_read_everywhere_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses a page: the report has the rest, and is not the last one."""
+    place = crash_folder(tmp_path)
+    program = (
+        "import vmcoretool.formats.elf_pages as pages\n"
+        "def page(self, mfn): raise OSError(5, 'Input/output error')\n"
+        "pages.ElfPages.page = page\n"
+        "pages.ElfPages.run = lambda *_: b''\n"
+        "from vmcoretool.cli.entry import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        (done,) = runner.run(str(tmp_path))
+    assert done.right
+    assert done.line.endswith("not all could be read: it is tried again at the next run")
+    report = json.loads((place / "vmcoretool.json").read_text())
+    assert "page-unreadable" in [row["code"] for row in report["findings"]]
+    assert report["report"]["final"] is False
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+    assert list(runner.run(str(tmp_path))) == []
+
+
 def test_report_of_another_version_is_made_anew(tmp_path: Path) -> None:
     place = crash_folder(tmp_path)
     write_report(place / "vmcore")

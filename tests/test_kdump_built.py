@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from tests.builders import notes
 from tests.builders.kdump import BLOCK, Kdump
 from tests.builders.xen_host import XenHost
-from tests.support import BytesSource, grouped, inspect_bytes, open_bytes
+from tests.support import ROOT, BytesSource, grouped, inspect_bytes, open_bytes
 from vmcoretool import (
     FormatError,
     Maddr,
     MemoryFault,
     UnsupportedFormatError,
     VmcoreError,
+    inspect_vmcore,
     open_vmcore,
 )
 from vmcoretool.vmcore import read_vmcore
@@ -304,6 +305,45 @@ def test_lost_descriptor_is_an_unreadable_page_and_an_incomplete_dump() -> None:
     with pytest.raises(MemoryFault, match="was lost"):
         vmcore.memory.read(Maddr(40_000 * BLOCK), 1)
     assert vmcore.memory.read(Maddr(3 * BLOCK), BLOCK) == PAGES[3]
+
+
+def test_pages_that_were_lost_are_counted_as_lost() -> None:
+    pages = {frame: PAGES[3] if frame % 2 else RANDOM.randbytes(BLOCK) for frame in range(600)}
+    data = Kdump(pages, codec=0).build()
+    with open_bytes(data[: -100 * BLOCK + 1]) as vmcore:
+        reader = vmcore.memory.pages
+        assert not vmcore.container.complete
+        lost = 0
+        for frame in pages:
+            try:
+                vmcore.memory.read(Maddr(frame * BLOCK), 1)
+            except MemoryFault:
+                lost += 1
+        assert lost >= 100
+        assert (reader.present_pages, reader.excluded_pages) == (600 - lost, lost)
+
+
+@pytest.mark.parametrize("bitmaps", [5, 9, 10])
+def test_flattened_dump_that_was_cut_off_has_its_notes(bitmaps: int) -> None:
+    """makedumpfile writes the header alone, then notes and sub-header, the descriptors last."""
+    data = (ROOT / "samples/kdump-zlib/vmcore").read_bytes()
+    places = ((0, 464), (BLOCK + 104, 5000), (BLOCK, 104), (3 * BLOCK, bitmaps * BLOCK))
+    records = b"".join(
+        struct.pack(">qq", at, size) + data[at:][:size] for at, size in places if size
+    )
+    head = b"makedumpfile".ljust(16, b"\0") + struct.pack(">qq", 1, 1)
+    with open_bytes(head.ljust(4096, b"\0") + records) as vmcore:
+        inspection = inspect_vmcore(vmcore)
+        pages = vmcore.memory.pages
+        assert (pages.present_pages, pages.excluded_pages) == (0, 66)
+        assert not vmcore.container.complete
+    assert (inspection.verdict.status, inspection.verdict.xen_phys_start) == (
+        "reported",
+        0x27A00000,
+    )
+    assert inspection.idle_page_table is not None
+    assert inspection.idle_page_table.state == "not-checked"
+    assert not {"pgd-l4-wrong", "note-damaged"} & {row.code for row in inspection.findings}
 
 
 def compress_of(frame: int) -> bytes:

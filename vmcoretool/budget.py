@@ -120,6 +120,11 @@ class Work:
         self._budget.met(self.name)
         return False
 
+    def cut(self) -> None:
+        """End this work as if its allowance was used up."""
+        self._steps = -1
+        self._budget.met(self.name)
+
     def progress(self, done: int, total: int) -> bool:
         """Tell the caller how far this work is; False when it wants no more."""
         return self._budget.progress(self.name, done, total)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.addresses import Maddr
+from vmcoretool.addresses import PAGE_SIZE, Maddr
 from vmcoretool.evidence.api import Evidence, Silence, Source
 from vmcoretool.xen.image.idle_table import idle_table_at, layout_of
 from vmcoretool.xen.image.image import BASE_ALIGNMENT, BASE_LIMIT
@@ -32,10 +32,13 @@ def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
         return
     memory = known.facts.vmcore.memory
     place = known.place
-    looked = 0
+    looked = lost = 0
     for base in range(BASE_ALIGNMENT, BASE_LIMIT, BASE_ALIGNMENT):
         maddr = pgd_l4 - layout.virt_start + base
         if not memory.pages.is_present(maddr):
+            continue
+        if not memory.read_some(maddr & -PAGE_SIZE, PAGE_SIZE):
+            lost += 1  # it may be the one
             continue
         looked += 1
         idle = idle_table_at(memory, Maddr(base), pgd_l4)
@@ -52,6 +55,7 @@ def _examine(known: Known) -> Iterator[Evidence | Silence | Place]:
     yield place
     if place is known.place:
         reason = f"none of the {looked} pages at a possible place of pgd_l4 proves itself"
+        reason += f"; {lost} that may be it cannot be read" if lost else ""
         yield Silence(source=NAME, reason=reason)
 
 

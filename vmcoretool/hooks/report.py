@@ -21,6 +21,7 @@ TEXT_NAME: Final = "vmcoretool.txt"
 FAILURE_SCHEMA: Final = "vmcoretool/report/1"
 INCOMPLETE: Final = "-incomplete"
 """How the name of a dump ends that is being written, or was never finished."""
+AGAIN: Final = "it is tried again at the next run"
 _LIMIT: Final = 200
 _TAIL: Final = 8192
 
@@ -63,7 +64,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
         said = f"Xen {version.text if version else '(version unknown)'}, xen_phys_start {start} "
         cause = inspection.account.cause
         said += f"{verdict.status}; {cause.headline if cause else 'no panic text'}"
-    return _write(place, name, facts, text, said[:_LIMIT])
+    return _write(place, name, facts, text, said[:_LIMIT], passing=vmcore.memory.refused > 0)
 
 
 def write_failure(path: str, reason: str) -> Report:
@@ -79,7 +80,10 @@ def write_failure(path: str, reason: str) -> Report:
 
 
 def is_done(dump: str) -> bool:
-    """Whether a report of this very dump, by this version of the tool, lies beside it."""
+    """Whether a report of this very dump, by this version of the tool, lies beside it.
+
+    One of a dump that the system could not read everywhere is not the last one.
+    """
     path = os.path.join(os.path.dirname(dump), JSON_NAME)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -116,7 +120,9 @@ def _about(path: str) -> dict[str, str | int | None]:
     return {"tool": f"vmcoretool {__version__}", "dump": name, "size": size}
 
 
-def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -> Report:
+def _write(  # noqa: PLR0913 - one report
+    place: str, path: str, facts: dict[str, Any], text: str, said: str, *, passing: bool = False
+) -> Report:
     import json  # noqa: PLC0415 - as above
 
     name = os.path.basename(path)
@@ -124,6 +130,9 @@ def _write(place: str, path: str, facts: dict[str, Any], text: str, said: str) -
         cut = "cut short: its name says that it was never finished"
         said, text = f"{said}; {cut}", f"{text}\n{printable(name)} is {cut}\n"
     facts["report"] = _about(path)  # the last key: is_done looks for it at the end
+    if passing:  # what the system refused to read may be there another time
+        facts["report"]["final"] = False
+        said = f"{said}; not all could be read: {AGAIN}"
     text_path = os.path.join(place, TEXT_NAME)
     json_path = os.path.join(place, JSON_NAME)
     _put(text_path, text)

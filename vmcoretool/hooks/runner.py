@@ -18,7 +18,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.hooks.report import INCOMPLETE, is_done
+from vmcoretool.hooks.report import AGAIN, INCOMPLETE, is_done
 from vmcoretool.hooks.systems import own_command
 from vmcoretool.printable import printable
 
@@ -162,7 +162,7 @@ def _report(folder: str, dump: str, limits: Limits) -> Done:
     if code == 0:
         return Done(folder, line, right=True)
     # what the dump is like stays as it is; what the system refused may go well another time
-    again = "" if code == UNREADABLE else "; it is tried again at the next run"
+    again = "" if code == UNREADABLE else f"; {AGAIN}"
     return Done(folder, f"not inspected: {line}{again}", right=False)
 
 

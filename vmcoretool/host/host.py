@@ -27,12 +27,16 @@ from vmcoretool.xen.space import XenSpace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.budget import Work
     from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.host.hypervisor import Hypervisor
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.image.image import Image
 
+MAX_TABLES: Final = 1 << 18
+"""Words of all struct vcpu that may be a guest's cr3 and are tried, at some 10 us each."""
+_VCPU_STEPS: Final = 8
 _DOM0: Final = 0
 _COMMAND_LINE_SIZE: Final = 1024
 _ROOTS_ASKED: Final = 2
@@ -163,19 +167,31 @@ class Host:
             if use.domain == domain.id and use.state.cr3:
                 yield frame(use.state.cr3), f"cr3 of CPU {use.state.cpu}"
         for vcpu in domain.vcpus:
-            try:
-                raw = self.space.read(vcpu.vaddr, STRUCT_VCPU)
-            except MemoryFault:
-                continue
-            for (word,) in struct.iter_unpack("<Q", raw):
-                if self._is_guest_table(word, domain):
-                    yield frame(word), f"cr3 in struct vcpu of its vcpu {vcpu.vcpu}"
+            if not self._tables_tried.go_on(_VCPU_STEPS):
+                return
+            for root in self._tables_in(self.space, vcpu.vaddr, domain):
+                yield root, f"cr3 in struct vcpu of its vcpu {vcpu.vcpu}"
+
+    def _tables_in(self, space: XenSpace, vaddr: int, domain: Domain) -> Iterator[Maddr]:
+        # what a struct vcpu names as its guest's table
+        try:
+            raw = space.read(vaddr, STRUCT_VCPU)
+        except MemoryFault:
+            return
+        for (word,) in struct.iter_unpack("<Q", raw):
+            if self._is_guest_table(word, domain):
+                yield frame(word)
+
+    @cached_property
+    def _tables_tried(self) -> Work:
+        # one allowance for all domains: each may have thousands of virtual CPUs
+        return self.vmcore.budget.work("looking for the domains' page tables", steps=MAX_TABLES)
 
     def _is_guest_table(self, word: int, domain: Domain) -> bool:
         # Xen's linear page tables: slot 258 of a guest's level 4 table refers to the table. That of
         # a 32-bit guest is Xen's and has no owner (xen/arch/x86/domain.c, setup_compat_l4).
         root = frame(word)
-        if not root or word >> 52 or self.frames is None:
+        if not root or word >> 52 or self.frames is None or not self._tables_tried.go_on():
             return False
         try:
             entry = self.memory.read_u64(Maddr(root + 8 * LINEAR_PT_SLOT))
@@ -210,13 +226,18 @@ class Host:
             backwards: search from the highest address down; the answer is the same.
 
         Returns:
-            The one the domain owns, or None, and all candidates, ``owner`` None where unknown.
+            The one the domain owns, or None, and the candidates, ``owner`` None where unknown; of
+            those that other domains own a few only.
         """
         candidates: list[Candidate] = []
         chosen = None
         allowance = scan_allowance(self.vmcore.sources)
         for found in search_vmcoreinfo(
-            self.memory, self.vmcore.budget, allowance, backwards=backwards
+            self.memory,
+            self.vmcore.budget,
+            allowance,
+            is_foreign=lambda maddr: self._owner(maddr) not in (None, domain_id),
+            backwards=backwards,
         ):
             candidate = Candidate(found.maddr, found.info, self._owner(found.maddr))
             candidates.append(candidate)

@@ -14,14 +14,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import FileOffset, Maddr
+from vmcoretool.addresses import PAGE_SIZE, FileOffset, Maddr
 from vmcoretool.budget import NO_LIMIT
 from vmcoretool.memory.search import machine_runs, windows
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vmcoretool.budget import Budget
     from vmcoretool.memory.physical import PhysicalMemory
@@ -32,6 +32,8 @@ MAX_TEXT: Final = 4096
 MAX_MARKS: Final = 1 << 21
 MAX_LINES: Final = 1 << 17
 """Of all notes together: a thousand guests have as many."""
+MAX_FOREIGN: Final = 64
+"""Pages that are not the wanted domain's of which a note is given all the same."""
 _LEAST_LINES: Final = 8
 _MARK: Final = b"VMCOREINFO\0\0OSRELEASE="
 _HEADER: Final = struct.Struct("<III")
@@ -51,16 +53,20 @@ def search_vmcoreinfo(
     budget: Budget,
     allowance: int = NO_LIMIT,
     *,
+    is_foreign: Callable[[Maddr], bool] = lambda _: False,
     backwards: bool = False,
 ) -> Iterator[Found]:
     """Every such note in the dump's memory, as far as a budget of notes and lines goes.
 
-    Guests can write as many such notes into their memory as they like.
+    Guests can write as many such notes into their memory as they like: those in foreign pages take
+    nothing off the budget.
 
     Args:
         memory: of the dump.
         budget: its caller may end the search.
         allowance: how many bytes are looked at.
+        is_foreign: whether a page cannot hold the note that is looked for; of the first MAX_FOREIGN
+            such pages one note each is given, of the others none.
         backwards: from the highest address down; the notes are the same.
     """
     runs = machine_runs(memory)
@@ -71,12 +77,15 @@ def search_vmcoreinfo(
     if not work.progress(done, total):
         return
     ahead = _TEXT + MAX_TEXT
+    foreign = 0
     for window in windows(memory, runs, work, ahead=ahead, backwards=backwards):
-        places = window.find(_MARK, _HEADER.size)
-        for at in reversed(list(places)) if backwards else places:
+        for at, is_own in _places(window, is_foreign, backwards=backwards):
+            foreign += not is_own
+            if foreign > MAX_FOREIGN and not is_own:
+                continue
             note = _note(window, at)
             lines = max(note.desc.count(b"\n"), _LEAST_LINES) if note else 0
-            if not notes.go_on(size=lines):
+            if is_own and not notes.go_on(size=lines):
                 return
             info = parse_vmcoreinfo(note) if note else None
             if info and all(key in info.entries for key in _KEYS):
@@ -85,6 +94,23 @@ def search_vmcoreinfo(
         if not work.progress(done, total):
             return
     work.progress(total, total)
+
+
+def _places(
+    window: Window, is_foreign: Callable[[Maddr], bool], *, backwards: bool
+) -> Iterator[tuple[int, bool]]:
+    # (offset, whether it counts) of each note's header; of a foreign page the first one that is met
+    if _MARK not in window.data:
+        return
+    bounds = range(-(window.at % PAGE_SIZE), window.own, PAGE_SIZE)
+    for page in reversed(bounds) if backwards else bounds:
+        start, end = max(page, 0), min(page + PAGE_SIZE, window.own)
+        places = list(window.find(_MARK, _HEADER.size, start, end))
+        if places and is_foreign(Maddr(window.at + start)):
+            yield places[-1 if backwards else 0], False
+        else:
+            for at in reversed(places) if backwards else places:
+                yield at, True
 
 
 def _note(window: Window, at: int) -> Note | None:

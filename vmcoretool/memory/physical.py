@@ -57,13 +57,17 @@ class PhysicalMemory:
         pages: the container's reader.
         unreadable: the pages whose reading met damage, the first MAX_UNREADABLE of them, and what
             was wrong with each, and where, as words that follow "the page".
+        damaged: how often reading a page met damage.
+        refused: how often that was because the system could not read the file; it may another time.
     """
 
-    __slots__ = ("_cache", "_lock", "pages", "unreadable")
+    __slots__ = ("_cache", "_lock", "damaged", "pages", "refused", "unreadable")
 
     def __init__(self, pages: PageReader) -> None:
         self.pages = pages
         self.unreadable: dict[Maddr, str] = {}
+        self.damaged = 0
+        self.refused = 0
         self._lock = Lock()
         # each page has one place; a place is read and replaced as a whole, so threads may share it
         self._cache: list[tuple[int, bytes]] = [(-1, b"")] * CACHE_PAGES
@@ -195,6 +199,7 @@ class PhysicalMemory:
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise self._named(start, error) from error
+            self.refused += 1
             what = os.strerror(error.errno) if error.errno else str(error)
             page = Missing(damage=f"cannot be read: {what}")
         if isinstance(page, Missing) and page.damage:
@@ -203,6 +208,7 @@ class PhysicalMemory:
 
     def _noted(self, start: int, damage: str) -> str:
         # remembers a damaged page, and names the place of its data
+        self.damaged += 1
         known = self.unreadable.get(Maddr(start))
         if known is None and len(self.unreadable) < MAX_UNREADABLE:
             place = self.where_is(start)

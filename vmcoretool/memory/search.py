@@ -31,6 +31,10 @@ SCAN_STEP: Final = MIB
 SCAN_MINIMUM: Final = GIB
 SCAN_SHARE: Final = 192
 """A page of zeros takes 24 bytes and two bits of a kdump file."""
+MAX_DAMAGED: Final = 1 << 17
+"""Damaged pages of a dump, or tries to read them, from which on no search goes further: half a
+gibibyte of nothing, at some 10 us a page.
+"""
 _STARTS: Final = attrgetter("vaddr")
 
 
@@ -55,15 +59,19 @@ class Window(NamedTuple):
     data: bytes
     own: int
 
-    def find(self, mark: bytes, behind: int = 0) -> Iterator[int]:
+    def find(
+        self, mark: bytes, behind: int = 0, start: int = 0, end: int | None = None
+    ) -> Iterator[int]:
         """Offset of each thing that starts in the window's own bytes.
 
         Args:
             mark: a part of it.
             behind: how many bytes behind its start the mark stands.
+            start: the first offset that counts.
+            end: behind the last one; default: of the window's own bytes.
         """
-        last = self.own + behind + len(mark) - 1
-        at = self.data.find(mark, behind, last)
+        last = (self.own if end is None else end) + behind + len(mark) - 1
+        at = self.data.find(mark, start + behind, last)
         while at >= 0:
             yield at - behind
             at = self.data.find(mark, at + 1, last)
@@ -92,6 +100,10 @@ def windows(  # noqa: PLR0913 - one sentence
     """
     for index, at in _places(runs, step, near, backwards=backwards):
         if work and not work.go_on():
+            return
+        if memory.damaged > MAX_DAMAGED:
+            if work:
+                work.cut()
             return
         start = runs[index].vaddr + at
         end = start + min(step, runs[index].size - at)
@@ -167,20 +179,25 @@ def _window(  # noqa: PLR0913, PLR0917 - one place
     # [start, end) with what follows, cut where a page cannot be read
     at, limit = start, end + ahead
     first, parts = start, list[bytes]()
+    size = limit - start
     while at < limit and index < len(runs):
         run = runs[index]
         if at < run.vaddr:
             break  # a gap between runs
         offset = at - run.vaddr
-        piece = memory.read_some(run.maddr + offset, min(limit - at, run.size - offset))
+        piece = memory.read_some(run.maddr + offset, min(size, limit - at, run.size - offset))
         if piece:
             parts.append(piece)
             at += len(piece)
+            size = limit - start
         else:
             if parts:
                 yield _joined(first, parts, end)
-            at = min((at & -PAGE_SIZE) + PAGE_SIZE, run.vaddr + run.size)
+            behind = (run.maddr + offset & -PAGE_SIZE) + PAGE_SIZE
+            behind += memory.gap(behind, max(run.maddr + run.size - behind, 0))
+            at = min(run.vaddr + behind - run.maddr, run.vaddr + run.size)
             first, parts = at, []
+            size = PAGE_SIZE  # what follows a page that cannot be read mostly cannot be, either
         if at >= end and not parts:
             return
         if at >= run.vaddr + run.size:

@@ -6,6 +6,8 @@ from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from vmcoretool.errors import FormatError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,6 +54,19 @@ class PageBitmap:
         if odd:
             count += (self._bytes(start + whole, start + whole + 1)[0] & (1 << odd) - 1).bit_count()
         return count
+
+    def next_set(self, frame: int) -> int:
+        """The first set frame from ``frame`` on, or one before it with none in between."""
+        if not 0 <= frame < self.frames:
+            return frame
+        at = frame >> 3
+        chunk = self._chunk(at // _CHUNK)[at % _CHUNK :]
+        first = chunk[0] >> (frame & 7) << (frame & 7)
+        if not first:
+            rest = chunk[1:].lstrip(b"\0")
+            at += len(chunk) - len(rest)
+            first = rest[0] if rest else 0
+        return 8 * at + max((first & -first).bit_length() - 1, 0)
 
     def run_length(self, frame: int, limit: int) -> int:
         """How many frames from ``frame`` on are set without a gap, at most ``limit``."""
@@ -172,6 +187,20 @@ class PageBitmap:
                 chunk = chunk[:-1] + bytes([chunk[-1] & (1 << self.frames % 8) - 1])
             self._chunks[number % _HELD] = (number, chunk)
         return chunk
+
+
+def arrived_bitmap(source: ByteSource, offset: int, size: int, frames: int) -> PageBitmap:
+    """A bitmap, one of no frames where a stream ended before all of it arrived.
+
+    Bits that are missing would move the descriptors of all frames behind them.
+    """
+    bitmap = PageBitmap(source, offset, size, frames)
+    if not source.complete:
+        try:
+            _ = bitmap.count
+        except FormatError:
+            return PageBitmap(source, offset, size, 0)
+    return bitmap
 
 
 def _ones(data: bytes) -> int:

@@ -23,6 +23,8 @@ MAX_NOTE_BYTES: Final = 8 * MIB
 # status bits (makedumpfile diskdump_mod.h, and diskdump's own); of kdump the others name a codec
 _INCOMPLETE: Final = 0x8
 _DISKDUMP_INCOMPLETE: Final = 0x1
+_MAIN_SIZE: Final = 464
+"""Of struct disk_dump_header, 64 bits wide."""
 _BLOCK_SIZES: Final = tuple(1 << bits for bits in range(12, 19))
 
 
@@ -58,7 +60,15 @@ def is_split_part(source: ByteSource) -> bytes | None:
         header = read_header(source)
     except FormatError:
         return None
-    return source.pread(512, 0) + read_notes(source, header) if header.split else None
+    return _head(source) + read_notes(source, header) if header.split else None
+
+
+def _head(source: ByteSource) -> bytes:
+    # writers put down the header alone: in a stream that was cut off, nothing may be behind it
+    try:
+        return source.pread(512, 0)
+    except FormatError:
+        return source.pread(_MAIN_SIZE, 0)
 
 
 def read_notes(source: ByteSource, header: KdumpHeader) -> bytes:
@@ -90,8 +100,8 @@ def read_header(source: ByteSource) -> KdumpHeader:
         disk_dump_header,
     )
 
-    block = source.pread(512, 0)
-    if len(block) < 464:
+    block = _head(source)
+    if len(block) < _MAIN_SIZE:
         raise TruncatedError(
             f"the file ends inside its kdump header ({len(block)} bytes)",
             path=source.path,

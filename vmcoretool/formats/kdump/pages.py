@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr
+from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr, Mfn
 from vmcoretool.errors import FormatError, UnsupportedFormatError
 from vmcoretool.formats.api import read_or_lost
-from vmcoretool.formats.kdump.bitmap import PageBitmap
+from vmcoretool.formats.kdump.bitmap import arrived_bitmap
 from vmcoretool.formats.kdump.codecs import PageDataError, find_codec
 from vmcoretool.formats.kdump.parts import (
     DESCRIPTOR,
     Part,
     check_map,
+    count_lost,
     find_end,
     find_missing,
     make_parts,
@@ -29,7 +31,6 @@ from vmcoretool.memory.pages import ABSENT, EXCLUDED, FilePlace, Missing, PageRe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vmcoretool.addresses import Mfn
     from vmcoretool.formats.api import Observed
     from vmcoretool.formats.kdump.header import KdumpHeader
     from vmcoretool.sources.file import ByteSource
@@ -87,8 +88,8 @@ class KdumpPages(PageReader):
         two = header.bitmap_blocks >= 2 * blocks
         half = length // 2 if two else 0
         # bitmap 1: which frames are RAM; the same as bitmap 2 in old files that have only one
-        self.ram = PageBitmap(sources[0], start, length - half, header.frames)
-        self.dumped = PageBitmap(sources[0], start + half, length - half, header.frames)
+        self.ram = arrived_bitmap(sources[0], start, length - half, header.frames)
+        self.dumped = arrived_bitmap(sources[0], start + half, length - half, header.frames)
         if self.dumped.frames < header.frames:
             observed.lost("the file ends inside its page bitmap")
         parts = make_parts(headers, sources, self.dumped, start + length)
@@ -100,11 +101,13 @@ class KdumpPages(PageReader):
         if two:
             self._check_ram(observed)
 
-    @property
+    @cached_property
     def present_pages(self) -> int:
         """As :attr:`vmcoretool.memory.pages.PageReader.present_pages`."""
         return sum(
-            self.dumped.rank(part.end_pfn) - self.dumped.rank(part.start_pfn)
+            self.dumped.rank(part.end_pfn)
+            - self.dumped.rank(part.start_pfn)
+            - count_lost(part, self.dumped, self._unpack)
             for part in self._parts
             if part.trusted
         )
@@ -169,6 +172,11 @@ class KdumpPages(PageReader):
         data = self._run(number, pfn, wanted)
         end = skip + count * PAGE_SIZE
         return data if not skip and len(data) <= end else data[skip:end]
+
+    def gap(self, mfn: Mfn, count: int) -> int:
+        """As :meth:`vmcoretool.memory.pages.PageReader.gap`."""
+        start = self.dumped.next_set(mfn * PAGE_SIZE // self._size) * self._size
+        return min(max(start // PAGE_SIZE - mfn, 0), count)
 
     def where_is(self, maddr: int) -> FilePlace | None:
         """As :meth:`vmcoretool.memory.pages.PageReader.where_is`."""
@@ -314,7 +322,7 @@ class KdumpPages(PageReader):
         if not diskdump:
             part = check_map(part, self.dumped, self._unpack, self._size, observed)
         if part.trusted:
-            find_end(part, self.dumped, self._unpack, self._size, observed)
+            part = find_end(part, self.dumped, self._unpack, self._size, observed)
         return part
 
     def _check_ram(self, observed: Observed) -> None:
@@ -323,7 +331,7 @@ class KdumpPages(PageReader):
             stray = self.dumped.and_not_count(self.ram)
         except FormatError:
             return  # reported already: the stream is incomplete
-        if stray and all(part.trusted for part in self._parts):
+        if stray and self.ram.frames and all(part.trusted for part in self._parts):
             message = f"{stray} frames are marked as dumped, but not as RAM"
             observed.odd("page-map-damaged", message)
 

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
 
 DESCRIPTOR: Final = 24
+MAX_COUNTED: Final = 1 << 22
 _SAMPLE: Final = 256
 
 
 class Part(NamedTuple):
     """One file: the frames whose data it holds, and where its descriptors start.
 
-    ``trusted`` is False where it is not known which descriptor is which frame's.
+    ``trusted`` is False where it is not known which descriptor is which frame's, ``cut`` True where
+    the data of its last frame is missing.
     """
 
     start_pfn: int
@@ -39,6 +41,7 @@ class Part(NamedTuple):
     descriptors: int
     first_rank: int
     trusted: bool = True
+    cut: bool = False
 
 
 def make_parts(
@@ -92,21 +95,36 @@ def find_end(
     unpack: struct.Struct,
     block_size: int,
     observed: Observed,
-) -> None:
-    """Report a part that was cut short: the data of its last frame is missing."""
+) -> Part:
+    """The part; reports one that was cut short: the data of its last frame is missing."""
     last = dumped.rank(part.end_pfn) - part.first_rank - 1
     if last < 0:
-        return
+        return part
     try:
         raw = part.source.pread(DESCRIPTOR, part.descriptors + last * DESCRIPTOR)
     except FormatError:
-        return  # reported already: the stream is incomplete
+        return part._replace(cut=True)  # reported already: the stream is incomplete
     lost = len(raw) < DESCRIPTOR
     if not lost:
         offset, size, _, _ = unpack.unpack(raw)
         lost = offset == 0 or (offset + size > part.source.size and size <= block_size)
     if lost:
         observed.lost(f"{part.source.path}: the data of the last pages is missing")
+    return part._replace(cut=lost)
+
+
+def count_lost(part: Part, dumped: PageBitmap, unpack: struct.Struct) -> int:
+    """How many of the last pages of a part have no data in the file, of MAX_COUNTED at most."""
+    if not part.cut:
+        return 0
+    lost = 0
+    end = dumped.rank(part.end_pfn) - part.first_rank
+    for behind in range(end, max(end - MAX_COUNTED, 0), -_SAMPLE):
+        first = max(behind - _SAMPLE, 0)
+        rows = _rows(part, unpack, first, behind - first)
+        there = (offset and offset + size <= part.source.size for offset, size, *_ in rows)
+        lost += behind - first - sum(map(bool, there))
+    return lost
 
 
 def check_map(

@@ -1,0 +1,161 @@
+"""Searches that a dump, or a guest in it, makes long: they end, and what counts is found."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builders.machine import Machine, with_memory
+from tests.support import SAMPLES, open_bytes
+from tests.test_fuzz_inputs import kdump_header
+from tests.test_fuzz_memory import SAMPLE, SHORT, codes, fake_notes, limited
+from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr
+from vmcoretool.budget import Budget
+from vmcoretool.formats.kdump.bitmap import PageBitmap
+from vmcoretool.host.host import MAX_TABLES, Host
+from vmcoretool.inspection.inspect import locate
+from vmcoretool.linux.vmcoreinfo import MAX_FOREIGN, search_vmcoreinfo
+from vmcoretool.memory import search
+from vmcoretool.memory.physical import PhysicalMemory
+from vmcoretool.memory.search import machine_runs, windows
+from vmcoretool.xen.domains import Domain, Vcpu
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NULL = bytes(24)
+BOGUS = struct.pack("<QIIQ", 5 * PAGE_SIZE, MIB, 0, 0)
+
+
+@pytest.mark.parametrize("row", [NULL, BOGUS], ids=["null", "bogus"])
+def test_bitmap_that_claims_a_million_pages_nobody_wrote(tmp_path: Path, row: bytes) -> None:
+    frames = 1 << 20
+    bits = b"\xff" * (frames // 8)
+    path = tmp_path / "vmcore"
+    path.write_bytes(kdump_header(len(bits)) + bits + bits + row * frames)
+    done = limited("inspect", "--json", path)
+    assert {"page-unreadable", "work-limited"} <= set(codes(done))
+
+
+def test_bitmap_with_a_page_here_and_there_over_a_tebibyte(tmp_path: Path) -> None:
+    """More stretches of pages than a search is told of: what lies between them is skipped."""
+    bits = (b"\1" + bytes(127)) * (1 << 18)
+    path = tmp_path / "vmcore"
+    with path.open("wb") as file:
+        file.write(kdump_header(len(bits)) + bits + bits)
+        file.truncate(file.tell() + 24 * (1 << 18) + PAGE_SIZE)
+    done = limited("inspect", "--json", path)
+    assert "page-unreadable" in codes(done)
+
+
+def test_damaged_pages_end_a_search_and_a_few_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = dict.fromkeys(range(0, 600, 3), b"a" * PAGE_SIZE)
+    damaged = frozenset(range(600)) - pages.keys()
+    memory = PhysicalMemory(Machine(pages, damaged))
+    found = list(windows(memory, machine_runs(memory)))
+    assert [window.at for window in found] == [frame * PAGE_SIZE for frame in pages]
+    monkeypatch.setattr(search, "MAX_DAMAGED", 100)
+    budget = Budget()
+    work = budget.work("a search", steps=1 << 62)
+    memory = PhysicalMemory(Machine(pages, damaged))
+    assert len(list(windows(memory, machine_runs(memory), work))) < len(found)
+    assert budget.cut_off == ("a search",)
+
+
+@pytest.mark.parametrize("first", [0, 7, 8, 4095, 524_287, 524_288, 1_200_000])
+def test_next_page_of_a_bitmap_passes_over_none(first: int) -> None:
+    class Bits:
+        path, complete = "vmcore", True
+        data = bytearray(160_000)
+        size = len(data)
+
+        def pread(self, size: int, offset: int) -> bytes:
+            return bytes(self.data[offset : offset + size])
+
+    source = Bits()
+    frames = 8 * source.size
+    for frame in (3, 4095, 4096, 700_001):
+        source.data[frame >> 3] |= 1 << (frame & 7)
+    bitmap = PageBitmap(source, 0, source.size, frames)  # type: ignore[arg-type]
+    at, steps = first, 0
+    while at < frames and at not in bitmap:
+        at = bitmap.next_set(at)
+        steps += 1
+        assert steps < 20
+    wanted = next((frame for frame in (3, 4095, 4096, 700_001) if frame >= first), frames)
+    assert at == wanted
+
+
+# --- Linux's VMCOREINFO -----------------------------------------------------------------------
+
+
+def note_of(release: str) -> bytes:
+    text = f"OSRELEASE={release}\nPAGESIZE=4096\n".encode()
+    return struct.pack("<III", 11, len(text), 0) + b"VMCOREINFO\0\0" + text
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_fakes_in_a_guests_pages_use_nothing_up(*, backwards: bool) -> None:
+    fakes = fake_notes(23, SHORT, 4 * MIB)
+    own = bytes(40) + note_of("6.1")
+    data = own.ljust(PAGE_SIZE, b"\0") + fakes + own if backwards else fakes + own
+    pages = {at // PAGE_SIZE: data[at : at + PAGE_SIZE] for at in range(0, len(data), PAGE_SIZE)}
+    budget = Budget()
+    first = PAGE_SIZE if backwards else 0
+    found = list(
+        search_vmcoreinfo(
+            PhysicalMemory(Machine(pages)),
+            budget,
+            is_foreign=lambda maddr: first <= maddr < first + len(fakes),
+            backwards=backwards,
+        )
+    )
+    assert found[-1].info.entries["OSRELEASE"] == "6.1"
+    assert len(found) <= MAX_FOREIGN + 1 + backwards
+    assert budget.cut_off == ()
+
+
+def test_dom0s_note_is_found_behind_a_guests_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = fake_notes(23, SHORT, 4 * MIB)
+    at = PAGE_SIZE + len(fakes)
+    data = with_memory(SAMPLE.read_bytes(), (PAGE_SIZE, fakes), (at, note_of("6.1-dom0")))
+
+    def owner(_: Host, maddr: Maddr) -> int:
+        return 1 if maddr < at else 0
+
+    monkeypatch.setattr(Host, "_owner", owner)
+    with open_bytes(data) as vmcore:
+        chosen, candidates = locate(vmcore).host().linux_vmcoreinfo()
+        assert chosen is not None
+        assert chosen.info.entries["OSRELEASE"] == "6.1-dom0"
+        assert len(candidates) <= MAX_FOREIGN + 1
+        assert vmcore.budget.cut_off == ()
+
+
+# --- guests' page tables ----------------------------------------------------------------------
+
+
+def test_words_of_virtual_cpus_that_may_all_be_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = next(path for path in SAMPLES if path.name == "xen-4.17-dom0-panic")
+    words = struct.pack("<512Q", *range(PAGE_SIZE, 513 * PAGE_SIZE, PAGE_SIZE))
+    with open_bytes((sample / "vmcore").read_bytes()) as vmcore:
+        host = locate(vmcore).host()
+        assert host.space is not None
+        assert host.frames is not None
+        tried = 0
+
+        def read_u64(maddr: Maddr) -> int:
+            nonlocal tried
+            tried += 1
+            return 0
+
+        monkeypatch.setattr(type(host.space), "read", lambda *_: words)
+        monkeypatch.setattr(type(host.memory), "read_u64", lambda _, maddr: read_u64(maddr))
+        vcpus = tuple(Vcpu(number, 8 * number, 0) for number in range(8192))
+        for number in range(3):
+            domain = Domain(number + 1, 8, "pv", None, vcpus, "")
+            assert list(host.roots(domain)) == []
+        assert tried <= MAX_TABLES
+        assert vmcore.budget.cut_off == ("looking for the domains' page tables",)
