@@ -10,7 +10,6 @@ from vmcoretool.memory.x86_64 import frame
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO, XEN_ELFNOTE_CRASH_REGS
 from vmcoretool.notes.registers import obsolete_cr3
 from vmcoretool.xen.build_id import find_build_id
-from vmcoretool.xen.image.contradiction import contradiction
 from vmcoretool.xen.image.idle_table import (
     NOT_RELOCATED_LIMIT,
     IdleTable,
@@ -129,6 +128,10 @@ class Facts:
         info = self.vmcore.crash_info
         if not image.layout.relocatable or (info and info.xen_phys_start == image.base):
             return ""
+        from vmcoretool.xen.image.contradiction import (  # noqa: PLC0415 - most notes agree
+            contradiction,
+        )
+
         key = _key(image)
         if key not in self._objections:
             why = contradiction(self.vmcore.memory, image, self.rips, self.pgd_l4)

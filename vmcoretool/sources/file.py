@@ -12,7 +12,6 @@ import stat
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from vmcoretool.errors import FormatError
-from vmcoretool.sources.spool import SPOOL_CHUNK, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -271,6 +270,8 @@ def _refuse_device(path: str, mode: int) -> None:
 
 def _spool(path: str, fd: int, wanted: Callable[[bytes], bool] | None) -> int:
     # A stream cannot be read by position: copy it to an unnamed file.
+    from vmcoretool.sources.spool import SPOOL_CHUNK, Spool  # noqa: PLC0415 - few dumps are streams
+
     with Spool(path) as spool:
         head = b""
         while len(head) < SPOOL_HEAD and (chunk := os.read(fd, SPOOL_CHUNK)):

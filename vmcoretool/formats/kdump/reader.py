@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
 
 
-_UNAME: Final = re.compile("[a-z][a-z0-9_]+")
+_UNAME: Final = "[a-z][a-z0-9_]+"
 """What ``uname -m`` can say; anything else is damage, or room that nobody filled."""
 
 
@@ -101,7 +101,7 @@ def _machine(header: KdumpHeader, blobs: tuple[NoteBlob, ...]) -> Machine:
     known = machine_number(header.machine)
     if known is not None:
         return Machine(known, header.order)
-    if _UNAME.fullmatch(header.machine):
+    if re.fullmatch(_UNAME, header.machine):
         return Machine(ElfMachine.EM_NONE, header.order, header.machine)
     # Xen cores do not name the machine: an NT_PRSTATUS of 144 bytes is i386's
     mark = "<" if header.order == "little" else ">"
