@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # what makes a run one of a part of the suite, besides the names of tests
 PARTS = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "maxfail")
+MEASURED = "cov_master_host"  # what the process that measures tells its workers
 
 settings.register_profile(
     "ci", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -28,16 +29,21 @@ def pytest_configure(config: pytest.Config) -> None:
     line asks for that, as that costs each process a part of a second.
     """
     measure = config.pluginmanager.getplugin("_cov")
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    chosen = any(config.getoption(name, None) for name in PARTS)
-    if measure is None or hasattr(config, "workerinput") or (whole and not chosen):
+    workerinput = getattr(config, "workerinput", None)
+    if measure is None or (_is_whole(config) if workerinput is None else MEASURED in workerinput):
         return
-    measure.options.cov_fail_under = None
-    if not any(word.startswith("--cov") for word in config.invocation_params.args):
-        measure.options.no_cov = config.option.no_cov = True
-        if measure.cov_controller:
-            measure.cov_controller.cov.stop()
-        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # what has children measured
+    if any(word.startswith("--cov") for word in config.invocation_params.args):
+        measure.options.cov_fail_under = None
+        return
+    config.pluginmanager.unregister(measure)
+    if measure.cov_controller:
+        measure.cov_controller.cov.stop()
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # what has children measured
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    chosen = any(config.getoption(name, None) for name in PARTS)
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
 
 
 @pytest.fixture(autouse=True)

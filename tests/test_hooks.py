@@ -28,7 +28,7 @@ from tests.support import ROOT, SAMPLES, tool
 from tests.test_lab import mirror_answers
 from vmcoretool import inspect_vmcore, open_vmcore, write_report
 from vmcoretool.cli.main import run as run_command_line
-from vmcoretool.hooks import install, runner, selftest, systems, trust
+from vmcoretool.hooks import files, install, runner, selftest, systems, trust
 from vmcoretool.hooks.report import is_done
 
 HOOK = ROOT / "vmcoretool/hooks/capture.sh"
@@ -1117,3 +1117,114 @@ def test_selftest() -> None:
     assert done.returncode == 0, done.stdout
     assert b"the hook in sh: " in done.stdout
     assert sys.executable in systems.unit("/var/crash")
+
+
+def test_selftest_tells_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "SHELLS", (("sh",), ("no-such-shell",)))
+    monkeypatch.setattr(selftest, "capture_script", lambda: "echo broken >&2\nexit 3\n")
+    trials = {trial.name: trial for trial in selftest.selftest()}
+    assert trials["the hook in sh"] == ("the hook in sh", "status 3: broken", False)
+    assert trials["the dump itself"].right
+    assert "the hook in no-such-shell" not in trials
+    monkeypatch.setattr(selftest, "SECONDS", 0.2)
+    monkeypatch.setattr(selftest, "capture_script", lambda: "exec sleep 60\n")
+    trials = {trial.name: trial for trial in selftest.selftest()}
+    assert trials["the hook in sh"][1:] == ("did not end within 0.2 s", False)
+    monkeypatch.setattr(selftest, "capture_script", lambda: "exit 0\n")  # but nothing captured
+    trials = {trial.name: trial for trial in selftest.selftest()}
+    assert trials["the hook in sh"][1:] == ("status 0: ", False)
+
+
+def test_selftest_names_tools_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(selftest, "SHELLS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_command_line(["hook", "selftest"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "FAIL dd: is not installed" in lines
+    assert "ok   sleep: is not installed" in lines  # one does without
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "why"),
+    [
+        (0o644, 0, ""),
+        (0o664, 0, ""),
+        (0o664, 1000, "may be written to by group 1000"),
+        (0o666, 0, "may be written to by everybody"),
+    ],
+)
+def test_who_may_change_a_file(tmp_path: Path, mode: int, owner: int, why: str) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    path = tmp_path / "program"
+    path.touch()
+    os.chown(path, 0, owner)
+    path.chmod(mode)
+    assert trust._open_to(str(path)) == why
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    chain = list(trust._chain(str(tmp_path / "a")))
+    assert {str(tmp_path / "a"), str(tmp_path / "b"), "/"} <= set(chain)
+    assert trust._open_to(str(tmp_path / "missing")) == "No such file or directory"
+    assert list(trust._of_program(str(tmp_path / "missing"))) == [str(tmp_path / "missing")]
+
+
+def test_systems_files_are_read_and_replaced_with_care(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kdump"
+    path.write_bytes(b"a\r\n\xff")
+    text = files.read(str(path))
+    files.write(str(path), text, 0o640)
+    assert path.read_bytes() == b"a\r\n\xff"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    handles = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="no regular file"):
+        files.read(str(tmp_path))
+    (tmp_path / "vmcoretool.json").mkdir()
+    assert not is_done(str(path))
+    (tmp_path / "vmcoretool.json").rmdir()
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
+    monkeypatch.setattr(files, "MAX_FILE", 3)
+    with pytest.raises(OSError, match="larger than"):
+        files.read(str(path))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(str(path), "new", 0o600)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kdump"]
+    assert path.read_bytes() == b"a\r\n\xff"
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write(str(tmp_path / "missing/kdump"), "new", 0o600)
+    assert caught.value.filename == str(tmp_path / "missing/kdump")
+
+
+def test_folder_that_vanishes_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["hook", "run", str(tmp_path / "missing")]) == 0
+    assert capsys.readouterr().err.endswith("missing: No such file or directory\n")
+
+
+def test_inspection_in_this_process_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(runner, "limit_this_process", lambda *given: limits.append(given))
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(SAMPLE.read_bytes())
+    assert run_command_line(["hook", "report", str(dump), "7", "1024"]) == 0
+    assert limits == [(7, 1024)]
+    assert "xen_phys_start 0x27800000 verified" in capsys.readouterr().out
+    assert is_done(str(dump))
+    dump.write_bytes(b"hello")
+    assert run_command_line(["hook", "report", str(dump), "7", "1024"]) == runner.UNREADABLE
+    facts = json.loads((tmp_path / "vmcoretool.json").read_text())
+    assert facts["schema"] == "vmcoretool/report/1"
+    assert facts["error"] in capsys.readouterr().err

@@ -60,7 +60,7 @@ class Image:
         self, at: int, messages: Sequence[bytes], *, info: int = 88, text_at: int = 48
     ) -> None:
         slots, size = 1 << self.BITS, 32 << self.BITS
-        descs, infos, text = at + 0x1000, at + 0x10000, at + 0x50000
+        descs, infos, text = at + 0x1000, at + 0x20000, at + 0x90000
         position, tail = 0, 0
         places: list[tuple[int, int]] = []
         for number, message in enumerate(messages):
@@ -133,6 +133,69 @@ def test_wrapped_ring_holds_the_newest(width: int) -> None:
         == tuple(Record(1000 * n, text) for n, text in enumerate(texts(3000, width)))[-len(found) :]
     )
     assert len(found) > 20
+
+
+class LargeImage(Image):
+    """As a distribution's: more records than are read, and more text than is read at once."""
+
+    BITS = 12
+
+
+def test_of_a_long_log_both_ends_are_read() -> None:
+    image = LargeImage()
+    image.ring(STATIC, texts(4000))
+    found = image.records()
+    assert found is not None
+    assert len(found) == 2048 + 512
+    assert found[0].text.startswith(b"message 0.")
+    assert found[511].text.startswith(b"message 511.")
+    assert found[512].text.startswith(b"message 1952.")
+    assert found[-1].text.startswith(b"message 3999.")
+
+
+def test_pointers_beside_a_ring_that_lead_nowhere() -> None:
+    image = Image()
+    image.ring(STATIC, texts(50))
+    for step, place in enumerate((SIZE - 8, SIZE + 0x1000, 0x8000, STATIC + 4)):
+        image.point(STATIC - 0x40 + 8 * step, place)
+    found = image.records()
+    assert found is not None
+    assert len(found) == 50
+
+
+def test_ring_at_the_start_of_what_can_be_read() -> None:
+    image = Image()
+    image.ring(0x100, texts(50))
+    found = image.records()
+    assert found is not None
+    assert len(found) == 50
+
+
+def test_search_for_a_ring_ends_with_the_budget() -> None:
+    image = Image()
+    image.ring(STATIC, texts(50))
+    budget = Budget()
+    budget.stopped = True
+    memory = PhysicalMemory(Pages(image.data))
+    assert find_ring(memory, [BLOCK], image.read, budget) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "word"),
+    [
+        (0, 21),  # more descriptors than any kernel has
+        (8, 0x1000),  # addresses of user space
+        (8, START_KERNEL_MAP + SIZE),  # descriptors that are not in the dump
+        (24, 1 << 63),  # an id with its state
+        (32, 1 << 40),  # a tail far away from the head
+        (48, 3),  # a size that does not go with the count
+    ],
+)
+def test_what_no_ring_can_hold(at: int, word: int) -> None:
+    image = Image()
+    image.ring(STATIC, texts(50))
+    struct.pack_into("<Q", image.data, STATIC + at, word)
+    assert image.records() is None
 
 
 def test_format_strings_are_no_log() -> None:

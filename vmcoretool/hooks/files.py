@@ -35,10 +35,11 @@ def read(path: str) -> str:
         OSError: it cannot be read, is no regular file, or is larger than :data:`MAX_FILE`.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)  # open() refuses a folder, and leaves its handle open
+        raise OSError(errno.EINVAL, "no regular file", path)
     with open(handle, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "no regular file", path)
         text = file.read(MAX_FILE + 1)
     if max(status.st_size, len(text)) > MAX_FILE:
         raise OSError(errno.EFBIG, f"larger than {MAX_FILE >> 20} MiB", path)

@@ -87,10 +87,11 @@ def is_done(dump: str) -> bool:
     path = os.path.join(os.path.dirname(dump), JSON_NAME)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            os.close(handle)
+            return False
         with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                return False
             # "report" is the last key; what is before it may be large, and anything
             file.seek(max(0, status.st_size - _TAIL))
             end = file.read(_TAIL)
