@@ -249,6 +249,23 @@ def test_messages_and_long_answers_are_broken_at_words(columns: int) -> None:
             assert len(line) <= columns or " " not in line.strip(" \\"), line
 
 
+def test_a_folder_is_answered_with_the_dump_in_it(tmp_path: Path) -> None:
+    sample = ROOT / "samples/kdump-zlib/vmcore"
+    for folder, name in (("10.0.0.5-2026-11-23", "vmcore"), ("a b", "readelf-Wn.out")):
+        (tmp_path / "crash" / folder).mkdir(parents=True)
+        (tmp_path / "crash" / folder / name).symlink_to(sample)
+    (tmp_path / "empty").mkdir()
+    os.utime(tmp_path / "crash/a b", (1, 1))
+    for argument, dump in (
+        ("empty", ""),
+        ("crash", ": crash/10.0.0.5-2026-11-23/vmcore"),
+        ("crash/a b", ": 'crash/a b/readelf-Wn.out'"),
+    ):
+        done = run("inspect", argument, folder=tmp_path)
+        assert done.returncode == 5
+        assert done.stderr.endswith(f"Is a directory; name the dump file in it{dump}\n")
+
+
 def test_each_cure_fits_a_line() -> None:
     for row in CODES:
         assert len(f"  -> {row.cure}") <= COLUMNS, row.code
