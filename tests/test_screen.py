@@ -206,7 +206,7 @@ def test_a_console_that_is_not_in_the_dump_is_not_one_without_a_crash(tmp_path: 
 
 def test_a_log_that_was_not_looked_for_is_not_one_that_was_not_found() -> None:
     lines = shown("vmcore", ROOT / "samples/xen-4.8-dom0-panic")
-    at = lines.index("           (dom0's log says why; not read: its kernel was not found)")
+    at = lines.index("           (the reason is in dom0's log; not read: its kernel was not found)")
     assert lines[at - 1].startswith("dom0 died ")
 
 
@@ -264,6 +264,16 @@ def test_a_folder_is_answered_with_the_dump_in_it(tmp_path: Path) -> None:
         done = run("inspect", argument, folder=tmp_path)
         assert done.returncode == 5
         assert done.stderr.endswith(f"Is a directory; name the dump file in it{dump}\n")
+
+
+def test_a_text_is_explained_without_the_dump_that_cannot_be_read() -> None:
+    done = run("explain", "fill_pcpu_struct", "expect.py")
+    assert done.returncode == 3
+    assert done.stderr.startswith("vmcoretool: expect.py: not a dump in any format known here")
+    assert done.stdout.startswith("crash: fill_pcpu_struct\n")
+    assert "      -> Use crash 8.0.3 or later." in done.stdout.splitlines()
+    done = run("explain", "--json", "fill_pcpu_struct", "expect.py")
+    assert json.loads(done.stdout)["error"]["exit"] == 3
 
 
 def test_each_cure_fits_a_line() -> None:

@@ -43,7 +43,7 @@ def command(
             for use in host.cpus:
                 emit("\n".join(_lines(use, crashed, host.crash.cpu_basis)))
             if crashed is None:
-                complain("nothing in the dump tells which CPU crashed")
+                complain("the dump does not show which CPU crashed")
         return 0 if host.cpus else 1
 
     return ask_host(request, answer)

@@ -139,7 +139,8 @@ def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
     vmcore = sessions.vmcore
     if not vmcore.container.row.has_memory:
         yield Caveat(
-            "VMCORE stands for the dump that this text is about", brief="VMCORE is that dump"
+            "VMCORE stands for the dump that this text is about",
+            brief="VMCORE stands for the dump itself",
         )
         return
     if vmcore.paths[0] == "-":

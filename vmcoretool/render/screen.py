@@ -48,7 +48,7 @@ _SHORT_MEANINGS: Final = {
     "not-relocatable": "crash needs no option",
     "reported": "recorded, not proved",
     "disputed": "notes and memory differ",
-    "unknown": "neither notes nor memory tell",
+    "unknown": "neither notes nor memory show it",
 }
 _TYPES: Final = {"pv": "PV", "hvm": "HVM or PVH", "unknown": "type unknown"}
 _CONSOLE: Final = ("console", "Xen's own last words")
@@ -273,10 +273,18 @@ def _place(target: str, sides: tuple[str, ...]) -> int:
 def _session(command: CrashCommand, width: int, *, colour: bool) -> Iterator[Row]:
     ready = paint("ready", "ready", colour=colour)
     state = f"{command.target}: ready" if command.ready else f"{command.target}, not ready: "
-    text = shortened(state + "; ".join(command.missing), _SHORT * width - 24)
-    for line in fill(text.split(), width, "  # ", "  # "):
+    for line in _two_lines(state + "; ".join(command.missing), width, "  # "):
         yield Row(line.replace("ready", ready, 1) if command.ready else line)
     yield from (Row(line) for line in command_lines(command.argv, width, "  "))
+
+
+def _two_lines(text: str, width: int, indent: str) -> list[str]:
+    # as much of a text as they hold
+    for limit in range(_SHORT * (width - len(indent)), width, -1):
+        lines = fill(shortened(text, limit).split(), width, indent, indent)
+        if len(lines) <= _SHORT:
+            break
+    return lines
 
 
 def other_lines(inspection: Inspection, width: int) -> Iterator[str]:

@@ -24,7 +24,7 @@ _MEANINGS: Final = {
     "not-relocatable": "this hypervisor does not move itself: crash needs no option",
     "reported": "recorded in the dump, but nothing in it proves the value",
     "disputed": "what is recorded and what memory shows differ",
-    "unknown": "neither notes nor memory tell",
+    "unknown": "neither notes nor memory show it",
 }
 
 
