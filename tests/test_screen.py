@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.elf_core import ElfCore, Load
 from tests.support import ROOT
 from vmcoretool.findings import CODES
 from vmcoretool.host.cause import find_cause
@@ -274,6 +275,29 @@ def test_a_text_is_explained_without_the_dump_that_cannot_be_read() -> None:
     assert "      -> Use crash 8.0.3 or later." in done.stdout.splitlines()
     done = run("explain", "--json", "fill_pcpu_struct", "expect.py")
     assert json.loads(done.stdout)["error"]["exit"] == 3
+
+
+def test_core_of_a_process_is_for_gdb(tmp_path: Path) -> None:
+    loads = [Load(paddr=0, data=bytes(4096)) for _ in range(2)]
+    (tmp_path / "core").write_bytes(ElfCore(loads=loads).build())
+    done = run("inspect", "core", folder=tmp_path)
+    assert done.returncode == 6
+    lines = done.stdout.splitlines()
+    assert "  -> Open the core of a process with gdb." in lines
+    assert [row.split(" #")[0] for row in commands(lines)] == ["vmcoretool notes core"]
+
+
+def test_cpus_of_a_text_without_payloads_are_not_hung(tmp_path: Path) -> None:
+    (tmp_path / "readelf-Wn.out").write_text(
+        "Displaying notes found at file offset 0x00000190 with length 0x00001ad4:\n"
+        "  Owner                 Data size\tDescription\n"
+        "  CORE                 0x00000150\tNT_PRSTATUS (prstatus structure)\n"
+        "  Xen                  0x00000050\tUnknown note type: (0x01000001)\n"
+        "  CORE                 0x00000150\tNT_PRSTATUS (prstatus structure)\n"
+    )
+    done = run("inspect", "-v", "readelf-Wn.out", folder=tmp_path)
+    assert "notes-only" in done.stdout
+    assert "cpu-not-saved" not in done.stdout
 
 
 def test_each_cure_fits_a_line() -> None:

@@ -63,7 +63,7 @@ def _object(use: CpuActivity, crashed: int | None) -> dict[str, Any]:
 def _lines(use: CpuActivity, crashed: int | None, basis: str) -> Iterator[str]:
     mark = f"  CRASHED ({printable(basis)})" if use.state.cpu == crashed else ""
     if not use.state.saved:
-        yield f"CPU {use.state.cpu}{mark}: not saved, it never answered"
+        yield f"CPU {use.state.cpu}{mark}: no registers of it are in the dump"
         return
     yield f"CPU {use.state.cpu}{mark}"
     yield f"  running        {use.context or 'unknown'}"

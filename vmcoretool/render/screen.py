@@ -93,7 +93,7 @@ def _rows(inspection: Inspection, width: int, *, colour: bool, whole: bool) -> l
         rows += [Row("", 4), *_story(inspection, width, colour=colour), Row("", 5)]
         rows += [*_address(inspection, width, colour=colour), Row("", 6)]
         rows += [*_not_used(inspection, width), *_next(inspection, width, colour=colour)]
-    elif inspection.kind in ("linux", "xen-domain"):
+    else:
         rows += [Row("", 3), *(Row(line) for line in other_lines(inspection, width))]
     findings = sorted(inspection.findings, key=lambda found: _LEVELS.get(found.level, 3))
     return [*rows, *_findings(findings, width, colour=colour, whole=whole)]
@@ -304,7 +304,8 @@ def other_lines(inspection: Inspection, width: int) -> Iterator[str]:
         yield ""
     yield "Next"
     paths = _paths(inspection)
-    if any(found.code == "nested-xen-image" for found in inspection.findings):
+    nested = any(found.code == "nested-xen-image" for found in inspection.findings)
+    if nested or inspection.kind == "unknown":
         yield from command_lines(("vmcoretool", *_NOTES[:1], *paths), width, "  ", _NOTES[1])
         return
     guest = "" if inspection.kind == "linux" else ", if the guest ran Linux"
@@ -335,4 +336,4 @@ def _findings(findings: list[Finding], width: int, *, colour: bool, whole: bool)
             yield from (Row(line, 1) for line in (cure if whole else cut))
     rest = len(findings) - _FINDINGS
     if rest > 0:
-        yield Row(f"and {rest} more findings: inspect -v")
+        yield Row(f"and {rest} more finding{'s' * (rest > 1)}: inspect -v")

@@ -40,7 +40,7 @@ def full(inspection: Inspection, *, colour: bool = False, width: int | None = No
     lines = list(_head(inspection))
     if inspection.kind == "xen-host":
         lines += _host(inspection, wide, colour=colour)
-    elif inspection.kind in ("linux", "xen-domain"):
+    else:
         lines += ["", *other_lines(inspection, wide)]
     lines += _findings(inspection, colour=colour)
     if width is None:
