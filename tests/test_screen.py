@@ -300,6 +300,16 @@ def test_cpus_of_a_text_without_payloads_are_not_hung(tmp_path: Path) -> None:
     assert "cpu-not-saved" not in done.stdout
 
 
+def test_a_claim_that_differs_is_counted_and_a_file_refused_once() -> None:
+    sample = "xen-4.17-dom0-panic/vmcore"
+    lines = run("inspect", "--xen-phys-start", "0x30000000", sample).stdout.splitlines()
+    line = "xen_phys_start  0x27800000  DISPUTED: sources differ; 6 sources agree, 1 not"
+    assert line in lines
+    text = run("inspect", "--xen-syms", sys.executable, sample).stdout
+    assert "[namelist-not-used]" in text
+    assert "not used: " not in text
+
+
 def test_each_cure_fits_a_line() -> None:
     for row in CODES:
         assert len(f"  -> {row.cure}") <= COLUMNS, row.code

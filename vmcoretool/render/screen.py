@@ -47,7 +47,7 @@ _SHORT_MEANINGS: Final = {
     "verified": "by its page tables",
     "not-relocatable": "crash needs no option",
     "reported": "recorded, not proved",
-    "disputed": "notes and memory differ",
+    "disputed": "sources differ",
     "unknown": "neither notes nor memory show it",
 }
 _TYPES: Final = {"pv": "PV", "hvm": "HVM or PVH", "unknown": "type unknown"}
@@ -185,11 +185,12 @@ def _address(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Ro
     meaning = _SHORT_MEANINGS[verdict.status]
     agree = sum(row.xen_phys_start == verdict.xen_phys_start for row in verdict.evidence)
     against = sum(row.strength != "suggested" for row in verdict.contradicting)
+    line = f"xen_phys_start  {start}  {verdict.status.upper()}: {meaning}"
     if agree and verdict.xen_phys_start is not None:
-        meaning += f"; {agree} source{'s agree' if agree > 1 else ' has it'}"
-        meaning += f", {against} not" if against else ""
-    head = f"xen_phys_start  {start}  {verdict.status.upper()}: "
-    line = shortened(head + meaning, width)
+        count = f"; {agree} source{'s agree' if agree > 1 else ' has it'}"
+        count += f", {against} not" if against else ""
+        line += count if len(line + count) <= width else ""
+    line = shortened(line, width)
     yield Row(line.replace(verdict.status.upper(), status, 1))
     idle = inspection.idle_page_table
     if idle is None:
@@ -201,11 +202,13 @@ def _address(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Ro
 
 def _not_used(inspection: Inspection, width: int) -> Iterator[Row]:
     # symbol files that the user asked for
-    seen: set[str] = set()
+    findings = [row.message for row in inspection.findings if row.code == "namelist-not-used"]
+    seen = {message.partition(": ")[0] for message in findings}
     for match in inspection.symbol_files.matches:
         path = printable(match.candidate.path)
         used = match in inspection.symbol_files.chosen.values()
-        if match.candidate.asked_for and not used and path not in seen and len(seen) < _SHORT:
+        wanted = match.candidate.asked_for and not used and path not in seen
+        if wanted and len(seen) < _SHORT + len(findings):
             seen.add(path)
             text = f"not used: {path}: {printable('; '.join(match.reasons))}"
             for line in fill(shortened(text, _SHORT * width - 24).split(" "), width, "", "  "):
