@@ -8,6 +8,8 @@ import pytest
 
 import vmcoretool
 from tests.support import ROOT, run
+from vmcoretool.cli.exits import Exit
+from vmcoretool.cli.main import COMMANDS
 from vmcoretool.evidence.api import Strength
 from vmcoretool.evidence.gather import SOURCES
 from vmcoretool.evidence.weigh import Status
@@ -59,6 +61,15 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     linked = set(re.findall(r"docs/[a-z.-]+\.md", (ROOT / "README.md").read_text()))
     there = {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()}
     assert linked == {name for name in there if not name.endswith((".py", "__pycache__"))}
+
+
+def test_readme_has_every_command_and_exit_code() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for command in COMMANDS:
+        assert re.search(rf"^vmcoretool {command} ", readme, re.MULTILINE), command
+    codes = readme.split("The exit code answers scripts:")[1].split("[all of it]")[0]
+    for code in Exit:
+        assert re.search(rf"(?<!\d){int(code)} [a-z]", codes), code
 
 
 def worked_example() -> str:

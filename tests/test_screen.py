@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.elf_core import ElfCore, Load
 from tests.support import ROOT
 from vmcoretool.findings import CODES
 from vmcoretool.host.cause import find_cause
@@ -206,7 +207,7 @@ def test_a_console_that_is_not_in_the_dump_is_not_one_without_a_crash(tmp_path: 
 
 def test_a_log_that_was_not_looked_for_is_not_one_that_was_not_found() -> None:
     lines = shown("vmcore", ROOT / "samples/xen-4.8-dom0-panic")
-    at = lines.index("           (dom0's log says why; not read: its kernel was not found)")
+    at = lines.index("           (the reason is in dom0's log; not read: its kernel was not found)")
     assert lines[at - 1].startswith("dom0 died ")
 
 
@@ -247,6 +248,66 @@ def test_messages_and_long_answers_are_broken_at_words(columns: int) -> None:
         assert lines
         for line in lines:
             assert len(line) <= columns or " " not in line.strip(" \\"), line
+
+
+def test_a_folder_is_answered_with_the_dump_in_it(tmp_path: Path) -> None:
+    sample = ROOT / "samples/kdump-zlib/vmcore"
+    for folder, name in (("10.0.0.5-2026-11-23", "vmcore"), ("a b", "readelf-Wn.out")):
+        (tmp_path / "crash" / folder).mkdir(parents=True)
+        (tmp_path / "crash" / folder / name).symlink_to(sample)
+    (tmp_path / "empty").mkdir()
+    os.utime(tmp_path / "crash/a b", (1, 1))
+    for argument, dump in (
+        ("empty", ""),
+        ("crash", ": crash/10.0.0.5-2026-11-23/vmcore"),
+        ("crash/a b", ": 'crash/a b/readelf-Wn.out'"),
+    ):
+        done = run("inspect", argument, folder=tmp_path)
+        assert done.returncode == 5
+        assert done.stderr.endswith(f"Is a directory; name the dump file in it{dump}\n")
+
+
+def test_a_text_is_explained_without_the_dump_that_cannot_be_read() -> None:
+    done = run("explain", "fill_pcpu_struct", "expect.py")
+    assert done.returncode == 3
+    assert done.stderr.startswith("vmcoretool: expect.py: not a dump in any format known here")
+    assert done.stdout.startswith("crash: fill_pcpu_struct\n")
+    assert "      -> Use crash 8.0.3 or later." in done.stdout.splitlines()
+    done = run("explain", "--json", "fill_pcpu_struct", "expect.py")
+    assert json.loads(done.stdout)["error"]["exit"] == 3
+
+
+def test_core_of_a_process_is_for_gdb(tmp_path: Path) -> None:
+    loads = [Load(paddr=0, data=bytes(4096)) for _ in range(2)]
+    (tmp_path / "core").write_bytes(ElfCore(loads=loads).build())
+    done = run("inspect", "core", folder=tmp_path)
+    assert done.returncode == 6
+    lines = done.stdout.splitlines()
+    assert "  -> Open the core of a process with gdb." in lines
+    assert [row.split(" #")[0] for row in commands(lines)] == ["vmcoretool notes core"]
+
+
+def test_cpus_of_a_text_without_payloads_are_not_hung(tmp_path: Path) -> None:
+    (tmp_path / "readelf-Wn.out").write_text(
+        "Displaying notes found at file offset 0x00000190 with length 0x00001ad4:\n"
+        "  Owner                 Data size\tDescription\n"
+        "  CORE                 0x00000150\tNT_PRSTATUS (prstatus structure)\n"
+        "  Xen                  0x00000050\tUnknown note type: (0x01000001)\n"
+        "  CORE                 0x00000150\tNT_PRSTATUS (prstatus structure)\n"
+    )
+    done = run("inspect", "-v", "readelf-Wn.out", folder=tmp_path)
+    assert "notes-only" in done.stdout
+    assert "cpu-not-saved" not in done.stdout
+
+
+def test_a_claim_that_differs_is_counted_and_a_file_refused_once() -> None:
+    sample = "xen-4.17-dom0-panic/vmcore"
+    lines = run("inspect", "--xen-phys-start", "0x30000000", sample).stdout.splitlines()
+    line = "xen_phys_start  0x27800000  DISPUTED: sources differ; 6 sources agree, 1 not"
+    assert line in lines
+    text = run("inspect", "--xen-syms", sys.executable, sample).stdout
+    assert "[namelist-not-used]" in text
+    assert "not used: " not in text
 
 
 def test_each_cure_fits_a_line() -> None:

@@ -55,7 +55,7 @@ CODES: Final[tuple[Code, ...]] = (
         "decompression-stopped",
         "error",
         "The decompression was ended before its end: by Ctrl-C, or since the stream holds far more "
-        "data than any real dump of its size. Nothing says that the file is damaged.",
+        "data than any real dump of its size. That is no sign of a damaged file.",
         "Run it again and let it finish, or decompress the file first.",
     ),
     Code(

@@ -43,7 +43,7 @@ def command(
             for use in host.cpus:
                 emit("\n".join(_lines(use, crashed, host.crash.cpu_basis)))
             if crashed is None:
-                complain("nothing in the dump tells which CPU crashed")
+                complain("the dump does not show which CPU crashed")
         return 0 if host.cpus else 1
 
     return ask_host(request, answer)
@@ -63,7 +63,7 @@ def _object(use: CpuActivity, crashed: int | None) -> dict[str, Any]:
 def _lines(use: CpuActivity, crashed: int | None, basis: str) -> Iterator[str]:
     mark = f"  CRASHED ({printable(basis)})" if use.state.cpu == crashed else ""
     if not use.state.saved:
-        yield f"CPU {use.state.cpu}{mark}: not saved, it never answered"
+        yield f"CPU {use.state.cpu}{mark}: no registers of it are in the dump"
         return
     yield f"CPU {use.state.cpu}{mark}"
     yield f"  running        {use.context or 'unknown'}"

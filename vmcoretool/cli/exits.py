@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from vmcoretool.cli.nearly import dump_in_folder
 from vmcoretool.errors import (
     LogError,
     NotAXenHostError,
@@ -16,7 +17,7 @@ from vmcoretool.errors import (
     UnsupportedFormatError,
     VmcoreError,
 )
-from vmcoretool.printable import printable
+from vmcoretool.printable import bash_word, printable
 
 if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
@@ -142,6 +143,8 @@ def _refusal(error: OSError) -> tuple[str, str]:
         cure = "check the path"
     elif isinstance(error, IsADirectoryError):
         cure = "name the dump file in it"
+        dump = dump_in_folder(error.filename) if isinstance(error.filename, str) else None
+        cure += f": {bash_word(dump)}" if dump else ""
     return f"{path}{error.strerror or error}", cure
 
 

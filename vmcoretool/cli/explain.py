@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vmcoretool.addresses import MIB
-from vmcoretool.cli.exits import exit_code
+from vmcoretool.cli.exits import exit_code, failure_of
 from vmcoretool.cli.nearly import is_file
 from vmcoretool.cli.options import Request, inspect, json_option, opened, shared_options
 from vmcoretool.cli.output import (
@@ -23,6 +23,7 @@ from vmcoretool.cli.output import (
     terminal_width,
 )
 from vmcoretool.cli.progress import Watch
+from vmcoretool.errors import VmcoreError
 from vmcoretool.explain.causes import causes_of
 from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, similar_texts
 from vmcoretool.printable import printable
@@ -62,12 +63,7 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
             complain(f"known is: {similar}")
         complain("'vmcoretool explain --list' shows all that are")
         return 1
-    code = 0
-    inspection: Inspection | None = None
-    if request.vmcore:
-        with Watch() as watch, opened(request, watch) as vmcore:
-            inspection = inspect(vmcore, request)
-        code = exit_code(inspection)
+    inspection, code = _inspected(request, as_json=as_json)
     if as_json:
         emit_json([_object(row, inspection) for row in rows])
         return code
@@ -76,6 +72,22 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
         if inspection and not number and inspection.commands:
             emit("\n".join(_commands(inspection)))
     return code
+
+
+def _inspected(request: Request, *, as_json: bool) -> tuple[Inspection | None, int]:
+    # the dump, and the exit code; without it the meaning of the text is worth knowing all the same
+    if not request.vmcore:
+        return None, 0
+    try:
+        with Watch() as watch, opened(request, watch) as vmcore:
+            inspection = inspect(vmcore, request)
+    except (VmcoreError, OSError) as error:
+        if as_json:
+            raise
+        failure = failure_of(error)
+        complain(failure.sentence)
+        return None, failure.exit
+    return inspection, exit_code(inspection)
 
 
 def _context() -> click.Context:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool.printable import bash_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_ENTRIES: Final = 10_000
+_FOLDERS: Final = 100
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -34,3 +38,24 @@ def is_file(word: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def dump_in_folder(folder: str) -> str | None:
+    """The file in a folder, or in the newest ones below it, that is named like a dump."""
+    from vmcoretool.hooks.runner import DUMP_NAMES  # noqa: PLC0415 - only for a folder
+
+    def best(path: str) -> str | None:
+        with os.scandir(path) as entries:
+            paths = {row.name: row.path for row in islice(entries, _ENTRIES)}
+        names = sorted(paths)
+        fits = (name for pattern in DUMP_NAMES for name in names if pattern.fullmatch(name))
+        return next((paths[name] for name in fits), None)
+
+    try:
+        with os.scandir(folder) as entries:
+            below = [row for row in islice(entries, _ENTRIES) if row.is_dir(follow_symlinks=False)]
+        newest = sorted(below, key=lambda row: row.stat().st_mtime, reverse=True)[:_FOLDERS]
+        paths = (folder, *(row.path for row in newest))
+        return next((dump for path in paths if (dump := best(path))), None)
+    except OSError:
+        return None

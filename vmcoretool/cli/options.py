@@ -151,8 +151,9 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             complain("interrupted: this is what was found by then")
             return Exit.INTERRUPTED
         if host.verdict.status not in PROVEN:
-            why = f"the hypervisor's address is not proved ({host.verdict.status})"
-            complain(f"{path}: {why}; see 'vmcoretool inspect'")
+            status = host.verdict.status
+            words = "only recorded, not proved" if status == "reported" else status
+            complain(f"{path}: the hypervisor's address is {words}; see 'vmcoretool inspect'")
             code = code or Exit.NOT_PROVED
         return code
 

@@ -120,7 +120,12 @@ def _hypervisor(sessions: Sessions, common: tuple[Caveat, ...]) -> CrashCommand:
     version = sessions.xen.version
     caveats = list(common)
     if verdict.status == "reported":
-        caveats.append(Caveat("the address is only recorded; nothing in this dump proves it"))
+        caveats.append(
+            Caveat(
+                "the address is only recorded; nothing in this dump proves it",
+                brief="the address is only recorded",
+            )
+        )
     if vmcore.architecture == "i386":
         caveats.append(Caveat("a 32-bit hypervisor needs a crash built for 32-bit x86"))
     caveats += namelist_caveats(

@@ -96,7 +96,10 @@ def linux_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Ite
         yield Caveat("a 32-bit guest on a 64-bit Xen: crash for x86_64 cannot follow its memory")
     p2m = domain.p2m_mfn if domain else None
     if p2m is not None and not sessions.vmcore.memory.pages.is_present(p2m << 12):
-        yield Caveat("its memory is not in the dump: it was filtered or cut short")
+        yield Caveat(
+            "its memory is not in the dump: it was filtered or cut short",
+            brief="its memory is not in the dump",
+        )
     if target == DOM0 and sessions.event.dom0_not_built:
         yield Caveat("the host crashed before dom0 ran: there is no Linux to look at")
         return
@@ -123,7 +126,10 @@ def address_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether there is an address to give."""
     verdict = sessions.verdict
     if verdict.status == "unknown":
-        yield Caveat("the hypervisor's address is unknown: crash cannot open it like this")
+        yield Caveat(
+            "the hypervisor's address is unknown: crash cannot open it like this",
+            brief="its address is unknown",
+        )
     elif verdict.status == "disputed" and verdict.xen_phys_start is None:
         yield Caveat("two addresses contradict each other: see the evidence before choosing one")
 
@@ -132,16 +138,24 @@ def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
     """Whether crash reads such a file at all."""
     vmcore = sessions.vmcore
     if not vmcore.container.row.has_memory:
-        yield Caveat("VMCORE stands for the dump that this text is about")
+        yield Caveat(
+            "VMCORE stands for the dump that this text is about",
+            brief="VMCORE stands for the dump itself",
+        )
         return
     if vmcore.paths[0] == "-":
         yield Caveat("crash cannot read a stream: save it to a file first")
     if not vmcore.container.row.readable_by_crash:
         yield Caveat(f"crash cannot read this format: {printable(vmcore.container.row.title)}")
     if not vmcore.container.complete and not vmcore.budget.unfinished:
-        yield Caveat("the dump is cut short: crash may stop at a missing page")
+        yield Caveat(
+            "the dump is cut short: crash may stop at a missing page", brief="it is cut short"
+        )
     if any(one.code == "split-part-missing" for one in vmcore.findings):
-        yield Caveat("a part of the split set is missing: crash ends with 'seek error'; name all")
+        yield Caveat(
+            "a part of the split set is missing: crash ends with 'seek error'; name all",
+            brief="name all parts of the split set",
+        )
     yield from _layer_caveats(vmcore)
     if sessions.program and vmcore.container.row.packs_pages:
         needed = crash_releases.COMPRESSED
@@ -155,9 +169,13 @@ def _layer_caveats(vmcore: Vmcore) -> Iterator[Caveat]:
     name = printable(shlex.quote(vmcore.paths[0]))
     for layer in vmcore.layers:
         if layer in UNPACK:
-            yield Caveat(f"crash reads no {layer} file: {UNPACK[layer]} {name}")
+            yield Caveat(
+                f"crash reads no {layer} file: {UNPACK[layer]} {name}",
+                brief=f"{UNPACK[layer]} {name} first",
+            )
     if "flattened" in vmcore.layers and vmcore.container.elf_bits:
         yield Caveat(
             f"crash refuses many flattened ELF files ('cannot realloc resized ELF header buffer'): "
-            f"makedumpfile -R rearranged-vmcore < {name}"
+            f"makedumpfile -R rearranged-vmcore < {name}",
+            brief=f"makedumpfile -R NEW < {name} first, crash refuses flattened ELF files",
         )

@@ -129,6 +129,8 @@ def hypervisor_brief(xen: XenIdentity) -> str:
             f"Debian has no xen-syms with DWARF for {version.major}.{version.minor}; "
             "vmcoretool console, cpus, domains need none"
         )
+    if version and not version.compiler:
+        return "needs xen-syms with DWARF of whoever built this Xen"
     return f"needs xen-syms with DWARF: {hypervisor_package(xen)}"
 
 

@@ -167,11 +167,17 @@ class Observed:
         self._findings: dict[str, list[Finding]] = {}
         self._more: dict[str, int] = {}
 
-    def odd(self, code: str, message: str) -> None:
-        """Note something that is not as it should be, under a code of the table of findings."""
+    def odd(self, code: str, message: str, advice: str | None = None) -> None:
+        """Note something that is not as it should be, under a code of the table of findings.
+
+        Args:
+            code: of the table.
+            message: what was seen.
+            advice: a better cure than the table's, or None.
+        """
         alike = self._findings.setdefault(code, [])
         if len(alike) < _MOST_ALIKE:
-            alike.append(finding(code, message))
+            alike.append(finding(code, message, advice))
         else:
             self._more[code] = self._more.get(code, 0) + 1
 

@@ -164,8 +164,8 @@ def _usable(loads: list[Segment], header: ElfHeader, observed: Observed) -> list
     nowhere = (1 << header.layout.bits) - 1
     highest = max((paddr for _, paddr, _, _ in loads), default=0)
     if len(loads) > 1 and highest == 0:
-        message = "every PT_LOAD has p_paddr 0, as in the core of a process, which gdb opens"
-        observed.odd("headers-odd", message)
+        message = "every PT_LOAD has p_paddr 0, as in the core of a process"
+        observed.odd("headers-odd", message, "Open the core of a process with gdb.")
         return []
     if highest < min(MADDR_LIMIT, nowhere):
         return loads

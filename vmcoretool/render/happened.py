@@ -60,9 +60,9 @@ def _no_cause(inspection: Inspection) -> str:
 
 def _log_not_read(inspection: Inspection) -> str:
     if inspection.dom0_kernel is None:
-        return "(dom0's log says why; not read: its kernel was not found)"
+        return "(the reason is in dom0's log; not read: its kernel was not found)"
     return (
-        "(dom0's log says why; here only that of Linux 5.10 and later is read: "
+        "(the reason is in dom0's log; here only Linux 5.10 and later is read: "
         "'vmcoretool dmesg' reads older ones, too)"
     )
 
@@ -106,7 +106,7 @@ def _when(moment: Moment, last_logged: float | None) -> Iterator[Line]:
         parts.append(f"after {moment.started.replace('T', ' ').replace('Z', ' UTC')}")
         parts.append("when the host started")
     if last_logged is not None:
-        parts.append(f"dom0 logged last {duration_words(last_logged)} after its start")
+        parts.append(f"dom0's last log line {duration_words(last_logged)} after its start")
     yield "when", ", ".join(parts) or "not known: no line of the crash bears a time", 0
 
 

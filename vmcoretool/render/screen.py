@@ -47,8 +47,8 @@ _SHORT_MEANINGS: Final = {
     "verified": "by its page tables",
     "not-relocatable": "crash needs no option",
     "reported": "recorded, not proved",
-    "disputed": "notes and memory differ",
-    "unknown": "neither notes nor memory tell",
+    "disputed": "sources differ",
+    "unknown": "neither notes nor memory show it",
 }
 _TYPES: Final = {"pv": "PV", "hvm": "HVM or PVH", "unknown": "type unknown"}
 _CONSOLE: Final = ("console", "Xen's own last words")
@@ -93,7 +93,7 @@ def _rows(inspection: Inspection, width: int, *, colour: bool, whole: bool) -> l
         rows += [Row("", 4), *_story(inspection, width, colour=colour), Row("", 5)]
         rows += [*_address(inspection, width, colour=colour), Row("", 6)]
         rows += [*_not_used(inspection, width), *_next(inspection, width, colour=colour)]
-    elif inspection.kind in ("linux", "xen-domain"):
+    else:
         rows += [Row("", 3), *(Row(line) for line in other_lines(inspection, width))]
     findings = sorted(inspection.findings, key=lambda found: _LEVELS.get(found.level, 3))
     return [*rows, *_findings(findings, width, colour=colour, whole=whole)]
@@ -185,11 +185,12 @@ def _address(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Ro
     meaning = _SHORT_MEANINGS[verdict.status]
     agree = sum(row.xen_phys_start == verdict.xen_phys_start for row in verdict.evidence)
     against = sum(row.strength != "suggested" for row in verdict.contradicting)
+    line = f"xen_phys_start  {start}  {verdict.status.upper()}: {meaning}"
     if agree and verdict.xen_phys_start is not None:
-        meaning += f"; {agree} source{'s agree' if agree > 1 else ' has it'}"
-        meaning += f", {against} not" if against else ""
-    head = f"xen_phys_start  {start}  {verdict.status.upper()}: "
-    line = shortened(head + meaning, width)
+        count = f"; {agree} source{'s agree' if agree > 1 else ' has it'}"
+        count += f", {against} not" if against else ""
+        line += count if len(line + count) <= width else ""
+    line = shortened(line, width)
     yield Row(line.replace(verdict.status.upper(), status, 1))
     idle = inspection.idle_page_table
     if idle is None:
@@ -201,11 +202,13 @@ def _address(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Ro
 
 def _not_used(inspection: Inspection, width: int) -> Iterator[Row]:
     # symbol files that the user asked for
-    seen: set[str] = set()
+    findings = [row.message for row in inspection.findings if row.code == "namelist-not-used"]
+    seen = {message.partition(": ")[0] for message in findings}
     for match in inspection.symbol_files.matches:
         path = printable(match.candidate.path)
         used = match in inspection.symbol_files.chosen.values()
-        if match.candidate.asked_for and not used and path not in seen and len(seen) < _SHORT:
+        wanted = match.candidate.asked_for and not used and path not in seen
+        if wanted and len(seen) < _SHORT + len(findings):
             seen.add(path)
             text = f"not used: {path}: {printable('; '.join(match.reasons))}"
             for line in fill(shortened(text, _SHORT * width - 24).split(" "), width, "", "  "):
@@ -273,10 +276,18 @@ def _place(target: str, sides: tuple[str, ...]) -> int:
 def _session(command: CrashCommand, width: int, *, colour: bool) -> Iterator[Row]:
     ready = paint("ready", "ready", colour=colour)
     state = f"{command.target}: ready" if command.ready else f"{command.target}, not ready: "
-    text = shortened(state + "; ".join(command.missing), _SHORT * width - 24)
-    for line in fill(text.split(), width, "  # ", "  # "):
+    for line in _two_lines(state + "; ".join(command.missing), width, "  # "):
         yield Row(line.replace("ready", ready, 1) if command.ready else line)
     yield from (Row(line) for line in command_lines(command.argv, width, "  "))
+
+
+def _two_lines(text: str, width: int, indent: str) -> list[str]:
+    # as much of a text as they hold
+    for limit in range(_SHORT * (width - len(indent)), width, -1):
+        lines = fill(shortened(text, limit).split(), width, indent, indent)
+        if len(lines) <= _SHORT:
+            break
+    return lines
 
 
 def other_lines(inspection: Inspection, width: int) -> Iterator[str]:
@@ -296,7 +307,8 @@ def other_lines(inspection: Inspection, width: int) -> Iterator[str]:
         yield ""
     yield "Next"
     paths = _paths(inspection)
-    if any(found.code == "nested-xen-image" for found in inspection.findings):
+    nested = any(found.code == "nested-xen-image" for found in inspection.findings)
+    if nested or inspection.kind == "unknown":
         yield from command_lines(("vmcoretool", *_NOTES[:1], *paths), width, "  ", _NOTES[1])
         return
     guest = "" if inspection.kind == "linux" else ", if the guest ran Linux"
@@ -327,4 +339,4 @@ def _findings(findings: list[Finding], width: int, *, colour: bool, whole: bool)
             yield from (Row(line, 1) for line in (cure if whole else cut))
     rest = len(findings) - _FINDINGS
     if rest > 0:
-        yield Row(f"and {rest} more findings: inspect -v")
+        yield Row(f"and {rest} more finding{'s' * (rest > 1)}: inspect -v")

@@ -24,7 +24,7 @@ _MEANINGS: Final = {
     "not-relocatable": "this hypervisor does not move itself: crash needs no option",
     "reported": "recorded in the dump, but nothing in it proves the value",
     "disputed": "what is recorded and what memory shows differ",
-    "unknown": "neither notes nor memory tell",
+    "unknown": "neither notes nor memory show it",
 }
 
 
@@ -40,7 +40,7 @@ def full(inspection: Inspection, *, colour: bool = False, width: int | None = No
     lines = list(_head(inspection))
     if inspection.kind == "xen-host":
         lines += _host(inspection, wide, colour=colour)
-    elif inspection.kind in ("linux", "xen-domain"):
+    else:
         lines += ["", *other_lines(inspection, wide)]
     lines += _findings(inspection, colour=colour)
     if width is None:
