@@ -35,6 +35,7 @@ _NO_DOM0: Final = re.compile(
 _STARS: Final = b"*****"
 _COMMAND_LINE: Final = b"Command line: "
 _MESSAGE_LINES: Final = 8
+_MESSAGE_REACH: Final = 256  # guests' lines may stand between
 _LIMIT: Final = 400
 
 
@@ -95,7 +96,7 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
             continue
         found = _PANIC.match(line)
         if found:
-            panic = _message(own[number + 1 :]) or line
+            panic = _message(own[number + 1 : number + _MESSAGE_REACH]) or line
             cpu, basis = int(found[1]), line.decode("ascii", "replace")
             rip = printed.get(cpu, printed.get(None))
         elif any(pattern.match(line) for pattern in _HEADLINES):
