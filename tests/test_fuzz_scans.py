@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.builders.machine import Machine, with_memory
-from tests.support import SAMPLES, open_bytes
+from tests.support import ROOT, SAMPLES, open_bytes
 from tests.test_fuzz_inputs import kdump_header
 from tests.test_fuzz_memory import SAMPLE, SHORT, codes, fake_notes, limited
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr
@@ -20,6 +23,7 @@ from vmcoretool.linux.vmcoreinfo import MAX_FOREIGN, search_vmcoreinfo
 from vmcoretool.memory import search
 from vmcoretool.memory.physical import PhysicalMemory
 from vmcoretool.memory.search import machine_runs, windows
+from vmcoretool.xen.console import MAX_LINES
 from vmcoretool.xen.domains import Domain, Vcpu
 
 if TYPE_CHECKING:
@@ -159,3 +163,49 @@ def test_words_of_virtual_cpus_that_may_all_be_a_table(monkeypatch: pytest.Monke
             assert list(host.roots(domain)) == []
         assert tried <= MAX_TABLES
         assert vmcore.budget.cut_off == ("looking for the domains' page tables",)
+
+
+# --- Xen's console ----------------------------------------------------------------------------
+
+RINGS = {
+    "empty lines": b"\n",
+    "own lines": b"(XEN) \n",
+    "panics": b"(XEN) Panic on CPU 1:\n",
+    "bases": b"(XEN) New Xen image base address: 0x27800000\n",
+    "one line": b"(XEN) New Xen image base address: 0x27800000",
+}
+READ = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+from vmcoretool.addresses import Maddr
+from vmcoretool.memory.physical import PhysicalMemory
+from vmcoretool.formats.no_memory import NoMemory
+from vmcoretool.xen.console import base_lines, read_console
+from vmcoretool.xen.image.image import Image
+from vmcoretool.xen.image.layouts import LAYOUTS
+from vmcoretool.xen.panic import read_crash_text
+from vmcoretool.xen.ring import Ring
+from vmcoretool.xen.trace_text import read_stamp, read_trace
+line = bytes.fromhex(sys.argv[1])
+ring = Ring(None, Maddr(0), (line * ({1 << 26} // len(line) + 1))[: {1 << 26}])
+image = Image(LAYOUTS[0], Maddr(0), Maddr(0), (), 0, 0, (), ())
+console = read_console(PhysicalMemory(NoMemory()), image, ring)
+lines = console.lines
+read_crash_text(lines), read_trace(lines), read_stamp(lines), base_lines(ring)
+print(len(lines), console.lines_left_out, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("kind", RINGS)
+def test_largest_ring_full_of_one_line(kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", READ, RINGS[kind].hex()],
+        capture_output=True,
+        check=False,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    lines, left_out, peak = map(int, done.stdout.split())
+    assert lines <= MAX_LINES
+    assert (left_out > 0) == (kind != "one line")
+    assert peak << 10 < 256 * MIB

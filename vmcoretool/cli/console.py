@@ -49,6 +49,8 @@ def command(
             emit_bytes(console.text)
         else:
             emit("\n".join(map(log_line, console.lines)))
+        if console.lines_left_out and not raw:
+            remark(f"the oldest {console.lines_left_out} lines are left out; --raw has them all")
         if console.wrapped:
             remark(f"older lines are lost: {console.basis}")
         return 0

@@ -28,6 +28,7 @@ class Requirement(NamedTuple):
         citation: where it was followed, or, where it was not, what changed in Xen.
         member: (compilation unit, structure, member) that crash reads and that the change took
             away; a symbol file's debugging data decides then, not the version.
+        on_stacks: the change moved where CPUs' stacks are found, so that crash reads a wrong place.
     """
 
     xen: tuple[int, int]
@@ -35,6 +36,7 @@ class Requirement(NamedTuple):
     error: str
     citation: str
     member: tuple[str, str, str] | None = None
+    on_stacks: bool = False
 
 
 REQUIREMENTS: Final[tuple[Requirement, ...]] = (
@@ -59,6 +61,7 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         (8, 0, 3),
         'invalid kernel virtual address: 1ef8  type: "fill_pcpu_struct"',
         'crash commit 9ee564c ("xen: get stack address via stack_base array if available")',
+        on_stacks=True,
     ),
     Requirement(
         (4, 12),
@@ -71,6 +74,7 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
         (7, 2, 6),
         'type: "fill_pcpu_struct"',
         'crash commit c6f0db6 ("Two fixes for the Xen hypervisor")',
+        on_stacks=True,
     ),
     Requirement(
         (4, 7),

@@ -143,7 +143,7 @@ def kernel_brief(kernel: Kernel | None) -> str:
     """Where a kernel's debug image comes from, in a few words."""
     if kernel is None:
         return "needs the debug image of its kernel: --vmlinux PATH"
-    package = kernel_package(kernel).partition("package ")[2]
+    package = _debug_package(kernel)
     if "Debian" in kernel.banner and package:
         return f"apt install {package} first"
     return f"needs vmlinux of {kernel.release}" + (f": package {package}" if package else "")
@@ -156,15 +156,18 @@ def _build_tree(version: XenVersion | None) -> str:
 
 def kernel_package(kernel: Kernel | None) -> str:
     """Where a kernel's debug image comes from, by its banner; "" where that does not show it."""
-    if kernel is None:
-        return ""
+    package = _debug_package(kernel) if kernel else ""
+    return f"; it comes from package {package}" if package else ""
+
+
+def _debug_package(kernel: Kernel) -> str:
     if "Debian" in kernel.banner:
-        return f"; it comes from package linux-image-{kernel.release}-dbg"
+        return f"linux-image-{kernel.release}-dbg"
     if "Ubuntu" in kernel.banner:
-        return f"; it comes from package linux-image-unsigned-{kernel.release}-dbgsym"
+        return f"linux-image-unsigned-{kernel.release}-dbgsym"
     if "SUSE" in kernel.banner:
         flavour = kernel.release.rpartition("-")[2]
-        return f"; it comes from package kernel-{flavour}-debuginfo for {kernel.release}"
+        return f"kernel-{flavour}-debuginfo for {kernel.release}"
     if "Red Hat" in kernel.banner or "redhat" in kernel.banner or "fedora" in kernel.banner:
-        return f"; it comes from package kernel-debuginfo for {kernel.release}"
+        return f"kernel-debuginfo for {kernel.release}"
     return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,14 @@ class Moment(NamedTuple):
         uptime: seconds, or None.
         basis: what both are from, or why there are none.
         started: the host's own start, or None.
+        clock: the start from which ``uptime`` counts.
     """
 
     time: str | None
     uptime: float | None
     basis: str
     started: str | None = None
+    clock: Literal["xen", "dom0"] = "dom0"
 
 
 def find_moment(
@@ -57,7 +59,8 @@ def find_moment(
         return Moment(stamp.date, None, "time stamp of Xen's console", began)
     if stamp.seconds is not None:
         date = None if started is None else utc(started + stamp.seconds)
-        return Moment(date, stamp.seconds, "time stamp of Xen's console, since Xen started", began)
+        basis = "time stamp of Xen's console, since Xen started"
+        return Moment(date, stamp.seconds, basis, began, clock="xen")
     return Moment(None, None, "no line of the crash bears a time", began)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Line = tuple[str, str, int]
 """A label, its text, and how soon it may be left out; 0: never."""
 _WHO: Final = {"xen": "Xen died", "dom0": "dom0 died", "unknown": "crash"}
+DEATHS: Final = frozenset((_WHO["xen"], _WHO["dom0"]))
+"""The labels of a crash that nobody asked for."""
 _FRAMES: Final = 4
 _KEY: Final = "'C' pressed"
 CALLER: Final = " < "
@@ -96,7 +98,7 @@ def _when(moment: Moment, last_logged: float | None) -> Iterator[Line]:
     if moment.time:
         parts.append(f"about {moment.time.replace('T', ' ').replace('Z', ' UTC')}")
     if moment.uptime is not None:
-        clock = "Xen's" if "Xen started" in moment.basis else "dom0's"
+        clock = "Xen's" if moment.clock == "xen" else "dom0's"
         parts.append(f"{duration_words(moment.uptime)} after {clock} start")
     if parts:
         yield "when", ", ".join(parts), 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.printable import printable
 from vmcoretool.render.fold import columns
-from vmcoretool.render.happened import CALLER, happened
+from vmcoretool.render.happened import CALLER, DEATHS, happened
 from vmcoretool.render.layout import (
     LABEL,
     command_lines,
@@ -139,7 +139,7 @@ def _story(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Row]
     for label, text, rank in happened(inspection):
         lines = labelled(label, _trace(text, width) if label == "in" else text, width)
         for number, line in enumerate(lines):
-            died = label.endswith("died") and not number
+            died = label in DEATHS and not number
             shown = paint(line[: len(label)], "died", colour=colour and died) + line[len(label) :]
             yield Row(shown, 2 if number >= _SHORT and not rank else rank)
     domains = shortened(_domains(inspection), 2 * (width - LABEL) - 12)

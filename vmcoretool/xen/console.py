@@ -7,6 +7,10 @@ alone does not tell its end, that pair does.
 
 from __future__ import annotations
 
+import re
+from array import array
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Vaddr
@@ -25,10 +29,15 @@ if TYPE_CHECKING:
 
 COUNTERS_LIMIT: Final = 64 * MIB
 """Bytes of an image, its .bss included; no Xen comes near it."""
+MAX_LINES: Final = 1 << 19
+"""A ring of 16 MiB has some 300,000."""
 _PAIR: Final = 8
 _OWN: Final = (PREFIX, *(b"(d%d" % digit for digit in range(10)))
+_OWN_LINE: Final = re.compile(rb"^(?:\(XEN\) |\(d[0-9])[^\n]*\n", re.MULTILINE)
 _LONGEST: Final = max(map(len, _OWN))
 _CLEARED: Final = 64
+_REACH: Final = 256  # of a line that shows a base
+_MAX_BASES: Final = 64
 _NEW_BASE: Final = b"New Xen image base address: 0x"
 _LOAD_BASE: Final = b"Xen image load base address: 0x"
 
@@ -48,8 +57,14 @@ class Console(NamedTuple):
 
     @property
     def lines(self) -> tuple[bytes, ...]:
-        """The lines, oldest first, without their ends."""
-        return tuple(line.rstrip(b"\r") for line in self.text.removesuffix(b"\n").split(b"\n"))
+        """The lines, oldest first, without their ends; of more than MAX_LINES the newest."""
+        parts = self.text.removesuffix(b"\n").rsplit(b"\n", MAX_LINES)
+        return tuple(line.rstrip(b"\r") for line in parts[-MAX_LINES:])
+
+    @property
+    def lines_left_out(self) -> int:
+        """How many lines there are besides :attr:`lines`."""
+        return max(self.text.removesuffix(b"\n").count(b"\n") + 1 - MAX_LINES, 0)
 
 
 def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
@@ -67,9 +82,11 @@ def read_console(memory: PhysicalMemory, image: Image, ring: Ring) -> Console:
         return Console(data[:nul], wrapped=False, basis="the rest of the ring was never written")
     printable = nul < 0
     # in a full ring, a line or its prefix may lie across the buffer's end
-    ahead = data + data[:_LONGEST] if printable else data
-    every = list(_line_ends(data, round_again=printable))
-    ends = [at for at in every if not ahead.startswith(_OWN, at % size)]
+    every = array("I", islice(_line_ends(data, round_again=printable), MAX_LINES + 1))
+    if len(every) > MAX_LINES:
+        basis = f"where the newest line ends could not be told: more than {MAX_LINES} lines"
+        return Console(data if printable else data[:nul], wrapped=printable, basis=basis)
+    ends = [at for at in every if not _is_own(data, at % size, round_again=printable)]
     if printable and len(ends) == 1:
         basis = "the ring is full, and one line in it is cut by another's end"
         return _turned(data, ends[0] % size, basis)
@@ -124,14 +141,21 @@ def _turned(data: bytes, end: int, basis: str) -> Console:
 
 def _line_ends(data: bytes, *, round_again: bool) -> Iterator[int]:
     # Where a line of Xen's own or of a guest's console ends; the newest text ends at one of them.
-    turn = data.rfind(b"\n") + 1 if round_again else 0
-    text = data[turn:] + data[:turn]
     start = 0
-    while (end := text.find(b"\n", start)) >= 0:
-        if text.startswith(_OWN, start):
-            at = end + 1 + turn
-            yield at if at <= len(data) else at - len(data)
-        start = end + 1
+    if round_again and (turn := data.rfind(b"\n") + 1):
+        start = data.find(b"\n") + 1
+        if _is_own(data, turn, round_again=True):
+            yield start
+    for line in _OWN_LINE.finditer(data, start):
+        yield line.end()
+
+
+def _is_own(data: bytes, at: int, *, round_again: bool) -> bool:
+    # whether a line of Xen's own or of a guest's console starts there
+    if data.startswith(_OWN, at):
+        return True
+    across = round_again and at + _LONGEST > len(data)
+    return across and (data[at:] + data[:_LONGEST]).startswith(_OWN)
 
 
 def _bytes_written(memory: PhysicalMemory, image: Image, ring: Ring, ends: set[int]) -> int | None:
@@ -180,17 +204,23 @@ def base_lines(ring: Ring) -> tuple[tuple[str, Maddr], ...]:
     is final only where it did not, and 0 where the loader put Xen low (Xen commit b28044226e
     ("x86: make Xen early boot code relocatable") (in 4.9)).
     """
+    text = ring.text
     for mark in (_NEW_BASE, _LOAD_BASE):
-        if mark not in ring.text:
-            continue
-        found = [
-            (line.decode("ascii", "backslashreplace"), Maddr(base))
-            for line in ring.text.split(b"\n")
-            if (base := _base_in(line, mark))
-        ]
+        found = deque[tuple[str, Maddr]](maxlen=_MAX_BASES)
+        at = text.find(mark)
+        while at >= 0:
+            line = _line_around(text, at)
+            if base := _base_in(line, mark):
+                found.append((line.decode("ascii", "backslashreplace"), Maddr(base)))
+            at = text.find(mark, at + 1)
         if found:
             return tuple(found)
     return ()
+
+
+def _line_around(text: bytes, at: int) -> bytes:
+    start, end = max(at - _REACH, 0), at + _REACH
+    return text[start:at].rpartition(b"\n")[2] + text[at:end].partition(b"\n")[0]
 
 
 def _base_in(line: bytes, mark: bytes) -> int:

@@ -43,6 +43,7 @@ _NO_DOM0: Final = tuple(
 _STARS: Final = b"*****"
 _COMMAND_LINE: Final = b"Command line: "
 _MESSAGE_LINES: Final = 8
+_MESSAGE_REACH: Final = 256  # guests' lines may stand between
 _LIMIT: Final = 400
 
 
@@ -103,7 +104,7 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
             continue
         found = re.match(_PANIC, line) if line.startswith(b"Panic") else None
         if found:
-            panic = _message(own[number + 1 :]) or line
+            panic = _message(own[number + 1 : number + _MESSAGE_REACH]) or line
             cpu, basis = int(found[1]), line.decode("ascii", "replace")
             rip = printed.get(cpu, printed.get(None))
         elif _is_headline(line):
