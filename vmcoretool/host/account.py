@@ -16,8 +16,9 @@ from vmcoretool.host.when import Moment, find_moment, plausible
 from vmcoretool.linux.image import kernel_blocks
 from vmcoretool.linux.log_text import Record, find_ring, read_records
 from vmcoretool.linux.panic import LinuxPanic, read_hardware, read_panic
-from vmcoretool.linux.printk import kernel_reader
 from vmcoretool.linux.uts import find_hostname
+from vmcoretool.memory import x86_64
+from vmcoretool.memory.virtual import VirtualMemory
 from vmcoretool.printable import printable
 from vmcoretool.xen.panic import own_text
 from vmcoretool.xen.trace_text import Stamp, XenTrace, read_stamp, read_trace
@@ -100,7 +101,7 @@ def _dom0(host: Host) -> _Dom0:
         blocks = kernel_blocks(memory, root)
         if not blocks:
             continue
-        read = kernel_reader(memory, root)
+        read = VirtualMemory(memory, root, x86_64).read
         hostname = find_hostname(memory, blocks, kernel, budget)
         ring = find_ring(memory, blocks, read, budget)
         try:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import Maddr, Mfn
 from vmcoretool.errors import LogError, MemoryFault
 from vmcoretool.linux.kernel import Kernel, find_kernel
-from vmcoretool.linux.printk import kernel_reader, log_lines
-from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo
 from vmcoretool.memory.search import scan_allowance
 from vmcoretool.memory.x86_64 import FRAME_MASK, frame
 from vmcoretool.printable import printable
@@ -229,6 +227,8 @@ class Host:
             The one the domain owns, or None, and the candidates, ``owner`` None where unknown; of
             those that other domains own a few only.
         """
+        from vmcoretool.linux.vmcoreinfo import search_vmcoreinfo  # noqa: PLC0415 - as below
+
         candidates: list[Candidate] = []
         chosen = None
         allowance = scan_allowance(self.vmcore.sources)
@@ -262,6 +262,9 @@ class Host:
         Raises:
             LogError: no table of the domain leads to the log, or it is not in the dump.
         """
+        # no inspection reads a log by its VMCOREINFO
+        from vmcoretool.linux.printk import kernel_reader, log_lines  # noqa: PLC0415
+
         trouble = LogError(f"no page table of domain {domain.id} is known")
         word_size = domain.shared_info.word_size if domain.shared_info else 8
         for root, _ in self.roots(domain):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmcoretool.addresses import Maddr
@@ -42,8 +41,7 @@ if TYPE_CHECKING:
     from vmcoretool.xen.domains import Domain
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Inspection(NamedTuple):
     """The result of :func:`inspect_vmcore`.
 
     Attributes:
