@@ -15,7 +15,7 @@ import pytest
 
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.machine import Machine, with_keys, with_memory
-from tests.support import ROOT
+from tests.support import ROOT, environment_to_measure
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Mfn, Vaddr
 from vmcoretool.budget import Budget
 from vmcoretool.linux import printk
@@ -59,7 +59,7 @@ def limited(*arguments: str | Path) -> Done:
             [sys.executable, "-c", CHILD, *map(str, arguments)],
             stdout=out,
             stderr=err,
-            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+            env=environment_to_measure(),
         )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)

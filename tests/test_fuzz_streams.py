@@ -16,7 +16,7 @@ import lz4.frame
 import pytest
 import zstandard
 
-from tests.support import ROOT
+from tests.support import ROOT, environment_to_measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Done(NamedTuple):
 def limited(*words: str) -> Done:
     """Run this Python, killed where it takes more time or memory than allowed."""
     script = f'ulimit -t {SECONDS} && ulimit -v {MEMORY_KIB} && exec "$@"'
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    environment = environment_to_measure()
     done = subprocess.run(
         ["sh", "-c", script, "sh", sys.executable, *words],
         capture_output=True,

@@ -599,7 +599,8 @@ def test_debuginfod_without_servers_says_so() -> None:
 
 def test_hung_server_ends_by_ctrl_c(tmp_path: Path) -> None:
     program = tmp_path / "debuginfod-find"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    asked = tmp_path / "asked"
+    program.write_text(f"#!/bin/sh\ntouch {asked}\nexec sleep 60\n")
     program.chmod(0o755)
     environment = dict(os.environ, PYTHONPATH=str(ROOT), DEBUGINFOD_URLS="http://127.0.0.1:9/")
     environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
@@ -607,7 +608,8 @@ def test_hung_server_ends_by_ctrl_c(tmp_path: Path) -> None:
     with subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
-        time.sleep(2)
+        while not asked.exists() and child.poll() is None:
+            time.sleep(0.1)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=20)
     assert child.returncode == 130, err

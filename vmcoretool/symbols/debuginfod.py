@@ -68,6 +68,8 @@ def _download(kind: str, build_id: str, budget: Budget) -> str:
             "debuginfod-find is not installed (Debian: debuginfod, Fedora: "
             "elfutils-debuginfod-client)"
         )
+    if not budget.progress(ORIGIN, 0, 0):  # from here on, Ctrl-C ends the download alone
+        raise NamelistError("the download was interrupted")
     with tempfile.TemporaryFile() as out:
         try:
             # a session of its own: Ctrl-C reaches it through the budget, once
