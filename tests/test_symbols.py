@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from tests.builders.symbol_file import symbol_file
-from tests.support import ROOT, tool
+from tests.support import ROOT, open_bytes, tool
 from tests.test_fuzz_streams import limited, raw_block, zeros_block
 from vmcoretool import inspect_vmcore, open_vmcore
 from vmcoretool.addresses import Vaddr
@@ -292,3 +292,27 @@ def test_more_symbols_than_a_kernel_has(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_bytes(symbol_file(code_at=XEN, symbols=SYMBOLS))
     with open_namelist(str(path)) as namelist, pytest.raises(NamelistError, match="more than 3"):
         namelist.table()
+
+
+def test_more_places_to_search_never_tell_less(tmp_path: Path) -> None:
+    """Without a note that leads to the hypervisor, a folder of no use changes nothing."""
+    path = ROOT / "samples/xen-4.8-dom0-panic/vmcore"
+    data = bytearray(path.read_bytes())
+    with open_vmcore(path) as vmcore:
+        for note in vmcore.notes:
+            if note.owner == "VMCOREINFO_XEN":
+                data[note.offset + 12 : note.offset + 15] = b"XXX"
+            elif (note.owner, note.type) == ("Xen", 0x1000002):
+                data[note.desc_offset : note.desc_offset + 32] = bytes(32)
+            elif note.owner == "CORE":
+                data[note.desc_offset + 112 : note.desc_offset + 328] = bytes(216)
+    (tmp_path / "xen-syms-other").write_bytes(b"")
+    answers = []
+    places: tuple[tuple[str, ...], ...] = ((), (str(tmp_path),))
+    for search in places:
+        with open_bytes(bytes(data)) as vmcore:
+            inspection = inspect_vmcore(vmcore, places=NOWHERE._replace(search=search))
+            assert inspection.verdict.status == "verified"
+            answers.append((inspection.verdict.xen_phys_start, inspection.domains))
+    assert answers[0] == answers[1]
+    assert answers[0][1]
