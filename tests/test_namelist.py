@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.builders import variants
+from tests.builders.machine import with_memory
 from tests.builders.symbol_file import symbol_file
 from tests.support import ROOT, tool
 from vmcoretool import MissingSymbolError, NamelistError, Places, inspect_vmcore, open_vmcore
@@ -227,6 +229,10 @@ def test_namelist_sources_agree_with_the_page_tables(tmp_path: Path, truth: Trut
     assert said["string-pointers"].strength == "recorded"
 
 
+def _has(vmcore: Any, maddr: int) -> bool:
+    return bool(vmcore.memory.read_some(maddr, 8))
+
+
 def _find(vmcore: Any, image: Any, wanted: bytes) -> int:
     for run in image.runs:
         for offset in range(0, run.size, 4096):
@@ -234,6 +240,71 @@ def _find(vmcore: Any, image: Any, wanted: bytes) -> int:
             if at >= 0:
                 return int(run.vaddr + offset + at)
     raise AssertionError("the build-id is not in the image")
+
+
+def silences(path: str) -> dict[str, str]:
+    inspection = inspected(SAMPLE, xen_syms=(path,))
+    assert inspection.verdict.status == "verified"
+    return {one.source: one.reason for one in inspection.verdict.silent}
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (None, "has no symbol xen_phys_start, as up to Xen 3.1"),
+        (0xFFFF82D050000000, "the variable at 0xffff82d050000000 is not in the dump"),
+        ("zero", "holds 0x0, no address"),
+    ],
+)
+def test_variable_that_tells_nothing_has_a_reason(
+    tmp_path: Path, truth: Truth, at: Any, said: str
+) -> None:
+    place = truth.symbols["idle_pg_table"] + 8 if at == "zero" else at
+    more = {} if place is None else {"xen_phys_start": place}
+    path = write(tmp_path / "xen-syms", xen_syms(truth, symbols=truth.symbols | more))
+    assert re.search(said, silences(path)["namelist-variable"])
+
+
+def test_variable_tells_what_it_holds(tmp_path: Path, truth: Truth) -> None:
+    with open_vmcore(SAMPLE) as vmcore:
+        image = locate(vmcore, places=NOWHERE).host().image
+        assert image
+        run = image.runs[-1]
+        offset = next(at for at in range(0, run.size, 4096) if not _has(vmcore, run.maddr + at))
+        at, maddr = run.vaddr + offset, run.maddr + offset
+        start = inspect_vmcore(vmcore, places=NOWHERE).verdict.xen_phys_start
+    assert start is not None
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(with_memory(SAMPLE.read_bytes(), (maddr, start.to_bytes(8, "little"))))
+    symbols = truth.symbols | {"xen_phys_start": at}
+    path = write(tmp_path / "xen-syms", xen_syms(truth, symbols=symbols))
+    said = {one.source: one for one in inspected(dump, xen_syms=(path,)).verdict.evidence}
+    assert said["namelist-variable"].xen_phys_start == start
+    assert said["namelist-variable"].strength == "recorded"
+    assert said["namelist-variable"].basis == (
+        f"the variable at {at:#x} (maddr {maddr:#x}), by the symbols of {path}"
+    )
+
+
+def test_build_id_at_another_place_has_a_reason(tmp_path: Path, truth: Truth) -> None:
+    path = write(tmp_path / "xen-syms", xen_syms(truth))
+    reason = silences(path)["namelist-build-id"]
+    assert reason == f"{path} has no symbol __note_gnu_build_id_start"
+    symbols = truth.symbols | {"__note_gnu_build_id_start": truth.symbols["idle_pg_table"]}
+    path = write(tmp_path / "xen-syms", xen_syms(truth, symbols=symbols))
+    assert silences(path)["namelist-build-id"].startswith("no page tables lead from 0xffff82d0")
+    path = write(tmp_path / "xen-syms", xen_syms(truth, symbols=symbols, build_id=None))
+    assert silences(path)["namelist-build-id"] == f"{path} has no build-id"
+
+
+def test_refused_namelists_are_counted(tmp_path: Path, truth: Truth) -> None:
+    other = xen_syms(truth, build_id=bytes(20))
+    one = write(tmp_path / "xen-syms-1", other)
+    assert silences(one)["namelist-variable"].startswith(f"{one} is not used: another build:")
+    two = write(tmp_path / "xen-syms-2", other)
+    inspection = inspected(SAMPLE, xen_syms=(one, two))
+    said = {row.source: row.reason for row in inspection.verdict.silent}
+    assert said["namelist-variable"] == "none of 2 namelists can be used"
 
 
 def test_strings_alone_give_the_exact_address(tmp_path: Path) -> None:
