@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.errors import NamelistError
@@ -29,8 +28,7 @@ USUAL: Final = "usual place"
 _PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A file that may be a symbol file of the dump.
 
     Attributes:
