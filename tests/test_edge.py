@@ -144,8 +144,9 @@ ALLOWED = set(
 
 
 def imported_by_inspect() -> set[str]:
+    # beyond what click needs, which on 3.10 is subprocess, for uuid's sake
     program = (
-        "import os, sys; before = set(sys.modules); sys.argv[1:] = ['inspect', %r]\n"
+        "import os, sys, click; before = set(sys.modules); sys.argv[1:] = ['inspect', %r]\n"
         "from vmcoretool.cli.main import run\n"
         "code = run(sys.argv[1:])\n"
         "sys.stderr.write(' '.join(sorted(set(sys.modules) - before)))\n"
