@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS = 5
 MEMORY_KIB = 256 << 10
-SIZE = 8 << 20
+SIZE = 4 << 20
 DUMP = (ROOT / "samples/xen-4.8-dom0-panic/vmcore").read_bytes()
 ZSTD = b"\x28\xb5\x2f\xfd\x00\x58"  # a frame that says neither its size nor a checksum
 
