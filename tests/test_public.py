@@ -14,6 +14,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,10 +83,14 @@ def test_triage_of_others(tmp_path: Any) -> None:
     assert "verified, vmcoretool" in triage.report(str(SAMPLE), str(tmp_path))
 
 
-@pytest.mark.skipif(not shutil.which("pyright"), reason="pyright is not installed")
+# beside this Python, whether or not its environment is activated
+PYRIGHT = shutil.which("pyright", path=str(Path(sys.executable).parent)) or shutil.which("pyright")
+
+
+@pytest.mark.skipif(not PYRIGHT, reason="pyright is not installed")
 def test_pyright_is_content_with_it() -> None:
     done = subprocess.run(
-        ["pyright", "--outputjson", "--pythonpath", sys.executable, "tests/triage.py"],
+        [str(PYRIGHT), "--outputjson", "--pythonpath", sys.executable, "tests/triage.py"],
         cwd=ROOT,
         capture_output=True,
         text=True,
