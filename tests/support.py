@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vmcoretool import Inspection, Vmcore, inspect_vmcore
 from vmcoretool.formats.dump_files import group_parts
@@ -23,6 +25,21 @@ SAMPLES = sorted(path.parent for path in (ROOT / "samples").glob("*/vmcore"))
 ELF_SAMPLES = [path for path in SAMPLES if path.name.startswith(("xen-", "linux-"))]
 XEN_SAMPLES = [path for path in SAMPLES if path.name.startswith("xen-")]
 RELOCATED = [path for path in XEN_SAMPLES if path.name != "xen-3.1-hypervisor-panic"]
+
+
+_LOOPS: Final = 1_000_000
+_LOOPS_TAKE: Final = 0.075
+"""Seconds of CPU that the loop takes where the limits of CPU time were set."""
+
+
+def cpu_seconds(limit: int) -> int:
+    """So many seconds of CPU of an idle machine, as seconds of this one as busy as it is now."""
+    start = time.process_time()
+    total = 0
+    for number in range(_LOOPS):
+        total += number * number % 7
+    slower = (time.process_time() - start) / _LOOPS_TAKE
+    return math.ceil(limit * min(max(slower, 1.0), 5.0))
 
 
 class BytesSource:

@@ -17,7 +17,7 @@ import zstandard
 
 from tests.builders import notes as build
 from tests.builders.elf_core import ElfCore, Load
-from tests.support import environment_to_measure
+from tests.support import cpu_seconds, environment_to_measure
 from vmcoretool.formats.elf_headers import PN_XNUM
 from vmcoretool.sources.flattened import HEADER_SIZE, SIGNATURE
 
@@ -194,7 +194,7 @@ CASES = (
 
 
 def run_limited(path: Path, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
-    script = f'ulimit -v {MEMORY_KIB} && ulimit -t {SECONDS} && exec "$@"'
+    script = f'ulimit -v {MEMORY_KIB} && ulimit -t {cpu_seconds(SECONDS)} && exec "$@"'
     words = ["sh", "-c", script, "sh", sys.executable, "-m", "vmcoretool", *arguments, str(path)]
     environment = environment_to_measure() | {"OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(words, capture_output=True, check=False, timeout=120, env=environment)

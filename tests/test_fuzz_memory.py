@@ -14,7 +14,7 @@ import pytest
 
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.machine import Machine, with_keys, with_memory
-from tests.support import ROOT, environment_to_measure
+from tests.support import ROOT, cpu_seconds, environment_to_measure
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr, Mfn, Vaddr
 from vmcoretool.budget import Budget
 from vmcoretool.linux import printk
@@ -36,7 +36,8 @@ SECONDS = 5
 ADDRESS_SPACE = 256 * MIB
 CHILD = f"""
 import resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
+seconds = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 resource.setrlimit(resource.RLIMIT_AS, ({ADDRESS_SPACE}, {ADDRESS_SPACE}))
 from vmcoretool.cli.entry import main
 main()
@@ -53,7 +54,7 @@ def limited(*arguments: str | Path) -> Done:
     """Run the command line in a child that is killed when it costs too much."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, arguments)],
+            [sys.executable, "-c", CHILD, str(cpu_seconds(SECONDS)), *map(str, arguments)],
             stdout=out,
             stderr=err,
             env=environment_to_measure(),

@@ -16,7 +16,7 @@ import lz4.frame
 import pytest
 import zstandard
 
-from tests.support import ROOT, environment_to_measure
+from tests.support import ROOT, cpu_seconds, environment_to_measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Done(NamedTuple):
 
 def limited(*words: str) -> Done:
     """Run this Python, killed where it takes more time or memory than allowed."""
-    script = f'ulimit -t {SECONDS} && ulimit -v {MEMORY_KIB} && exec "$@"'
+    script = f'ulimit -t {cpu_seconds(SECONDS)} && ulimit -v {MEMORY_KIB} && exec "$@"'
     environment = environment_to_measure()
     done = subprocess.run(
         ["sh", "-c", script, "sh", sys.executable, *words],
