@@ -51,7 +51,8 @@ def test_what_denies_an_image(
     opened: tuple[Vmcore, Image], rips: tuple[int, ...], pgd_l4: int | None, said: str
 ) -> None:
     vmcore, image = opened
-    found = contradiction(vmcore.memory, image, rips, None if pgd_l4 is None else Vaddr(pgd_l4))
+    at = None if pgd_l4 is None else Vaddr(pgd_l4)
+    found = contradiction(vmcore.memory, image, rips, at, None)
     assert bool(found) == bool(said)
     assert said in found
 
@@ -62,7 +63,7 @@ def test_table_that_is_not_in_the_dump_denies_nothing() -> None:
     with open_bytes(host.build()) as vmcore:
         image = locate(vmcore).host().image
         assert image
-        assert contradiction(vmcore.memory, image, (OUTSIDE,), None) == ""
+        assert contradiction(vmcore.memory, image, (OUTSIDE,), None, None) == ""
 
 
 def test_code_elsewhere_denies_nothing() -> None:
@@ -74,7 +75,7 @@ def test_code_elsewhere_denies_nothing() -> None:
     with open_bytes(host.build()) as vmcore:
         image = locate(vmcore).host().image
         assert image
-        assert contradiction(vmcore.memory, image, (OUTSIDE,), None) == ""
+        assert contradiction(vmcore.memory, image, (OUTSIDE,), None, None) == ""
 
 
 def test_entries_that_changed_places_are_never_proof() -> None:
@@ -86,3 +87,38 @@ def test_entries_that_changed_places_are_never_proof() -> None:
         verdict = locate(vmcore).verdict
     assert verdict.status == "unknown"
     assert verdict.xen_phys_start is None
+
+
+def rotated(host: XenHost, by: int) -> XenHost:
+    table = host.page(host.base + L2_WINDOW)
+    table[:] = table[-8 * by :] + table[: -8 * by]
+    del host.pages[host.idle]
+    return host
+
+
+@pytest.mark.parametrize("small_pages", [False, True])
+@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize("present", [False, True])
+def test_table_whose_entries_moved_is_no_proof_without_the_idle_table(
+    by: int, *, present: bool, small_pages: bool
+) -> None:
+    host = rotated(XenHost(small_pages=small_pages), by)
+    if present:
+        host.page(host.idle - by * 2 * MIB)
+    with open_bytes(host.build(host.note_blob(words=9))) as vmcore:
+        assert locate(vmcore).verdict.status == "unknown"
+    with open_bytes(host.build()) as vmcore:
+        verdict = locate(vmcore).verdict
+    assert (verdict.status, verdict.xen_phys_start) == ("reported", host.base)
+
+
+def test_lost_idle_table_takes_no_proof_where_a_variable_is_in_its_place() -> None:
+    host = XenHost()
+    lines = b"PAGESIZE=4096\nSYMBOL(max_page)"
+    named = b"SYMBOL(domain_list)".rjust(len(lines), b"\n")
+    blob = host.note_blob(start=host.base + 2 * MIB).replace(lines, named)
+    del host.pages[host.idle]
+    for pointer, status in ((0, "reported"), (host.directmap + 0x1000, "disputed")):
+        host.page(host.idle + 0x2000)[:8] = pointer.to_bytes(8, "little")
+        with open_bytes(host.build(blob)) as vmcore:
+            assert locate(vmcore).verdict.status == status

@@ -125,8 +125,8 @@ class Facts:
 
         A damaged pgd_l4 looks like damaged tables, so a note that agrees with these is believed.
         """
-        info = self.vmcore.crash_info
-        if not image.layout.relocatable or (info and info.xen_phys_start == image.base):
+        note = self.vmcore.crash_info
+        if not image.layout.relocatable or (note and note.xen_phys_start == image.base):
             return ""
         from vmcoretool.xen.image.contradiction import (  # noqa: PLC0415 - most notes agree
             contradiction,
@@ -134,7 +134,10 @@ class Facts:
 
         key = _key(image)
         if key not in self._objections:
-            why = contradiction(self.vmcore.memory, image, self.rips, self.pgd_l4)
+            info = self.vmcore.vmcoreinfo_xen
+            domain_list = info.symbol("domain_list") if info else None
+            memory = self.vmcore.memory
+            why = contradiction(memory, image, self.rips, self.pgd_l4, domain_list)
             self._objections[key] = why
         return self._objections[key]
 

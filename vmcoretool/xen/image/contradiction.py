@@ -1,12 +1,13 @@
 """What contradicts an image that page tables show.
 
 Where level 2 entries changed places, the image is as good as any, but at another address by a
-multiple of what one entry maps, and pgd_l4 with it; or code is not where the CPUs ran.
+multiple of what one entry maps, and pgd_l4 with it, so that one variable at least has to be where
+VMCOREINFO_XEN says; or code is not where the CPUs ran.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import Vaddr
 from vmcoretool.errors import MemoryFault, TranslationFault
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.xen.image.image import Image
 
+_UPPER_HALF: Final = 0xFFFF_8000_0000_0000
+
 
 def contradiction(
-    memory: PhysicalMemory, image: Image, rips: Iterable[int], pgd_l4: Vaddr | None
+    memory: PhysicalMemory,
+    image: Image,
+    rips: Iterable[int],
+    pgd_l4: Vaddr | None,
+    domain_list: Vaddr | None,
 ) -> str:
     """Why the tables that show an image must be damaged, or "".
 
@@ -32,8 +39,9 @@ def contradiction(
         image: a relocated one.
         rips: where the CPUs ran, as far as it is known.
         pgd_l4: the idle page table's address by VMCOREINFO_XEN.
+        domain_list: of the variable of that name, by VMCOREINFO_XEN.
     """
-    return _without_code(memory, image, rips) or _moved(memory, image, pgd_l4)
+    return _without_code(memory, image, rips) or _moved(memory, image, pgd_l4, domain_list)
 
 
 def _without_code(memory: PhysicalMemory, image: Image, rips: Iterable[int]) -> str:
@@ -57,16 +65,42 @@ def _without_code(memory: PhysicalMemory, image: Image, rips: Iterable[int]) -> 
     )
 
 
-def _moved(memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None) -> str:
+def _moved(
+    memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None, domain_list: Vaddr | None
+) -> str:
     if pgd_l4 is None:
         return ""
     maddr = image.maddr_of(pgd_l4)
     if maddr is not None and check_idle_table(memory, image.layout, pgd_l4, maddr):
         return ""
     idle = idle_table_of(memory, image, None)
-    if idle is None or (idle.vaddr - pgd_l4) % BASE_ALIGNMENT:
+    shows = f"its tables show an image at {image.base:#x}"
+    if idle is None:
+        # an image that is seen a multiple of BASE_ALIGNMENT off holds its tables all the same
+        if _holds_pointer(memory, image, domain_list):
+            return ""
+        return (
+            f"{shows}, but it has no idle page table where VMCOREINFO_XEN has that, {pgd_l4:#x}, "
+            "and nothing else shows that none of the tables is damaged"
+        )
+    if (idle.vaddr - pgd_l4) % BASE_ALIGNMENT:
         return ""
     return (
-        f"its tables show an image at {image.base:#x}, with the idle page table at "
-        f"{idle.vaddr:#x}, but VMCOREINFO_XEN has that at {pgd_l4:#x}: one of them is damaged"
+        f"{shows}, with the idle page table at {idle.vaddr:#x}, but VMCOREINFO_XEN has that at "
+        f"{pgd_l4:#x}: one of them is damaged"
     )
+
+
+def _holds_pointer(memory: PhysicalMemory, image: Image, variable: Vaddr | None) -> bool:
+    # whether a pointer is where one is to be: an address that the tables map
+    maddr = None if variable is None else image.maddr_of(variable)
+    if maddr is None:
+        return False
+    try:
+        pointer = memory.read_u64(maddr)
+        if pointer % 8 or pointer < _UPPER_HALF:
+            return False
+        walk(memory, image.root, Vaddr(pointer))
+    except MemoryFault:
+        return False
+    return True
