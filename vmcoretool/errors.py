@@ -25,7 +25,8 @@ All of them survive pickling, as between the processes of a pool.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import TYPE_CHECKING, Final
 
 from vmcoretool.printable import printable
 
@@ -33,6 +34,28 @@ if TYPE_CHECKING:
     from vmcoretool.addresses import FileOffset, Maddr, Vaddr
 
 State = dict[str, object]
+# These say that the file as a whole is out of reach, any other that this part of it cannot be read.
+_NO_FILE: Final = frozenset(
+    (
+        errno.EBADF,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.ENODEV,
+        errno.ENOMEM,
+        errno.ENOTCONN,
+        errno.ENXIO,
+        errno.ESHUTDOWN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    )
+)
 
 
 class VmcoreError(Exception):
@@ -207,3 +230,8 @@ class NamelistError(VmcoreError):
 
 class MissingSymbolError(NamelistError, LookupError):
     """A symbol that the namelist does not have."""
+
+
+def is_out_of_reach(error: OSError) -> bool:
+    """Whether the file as a whole cannot be read, not one part of it (a bad sector)."""
+    return error.errno in _NO_FILE

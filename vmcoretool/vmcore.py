@@ -83,6 +83,13 @@ class Vmcore(NamedTuple):
             return machine.architecture
         return "x86_64" if width == 8 else "i386"
 
+    @property
+    def notes_whole(self) -> bool:
+        """Whether no byte of the notes was cut off, lost or unreadable."""
+        return all(blob.complete for blob in self.container.note_blobs) and all(
+            note.complete for note in self.notes
+        )
+
     def __repr__(self) -> str:
         return f"<Vmcore {' '.join(self.paths)!r}, {self.container.format}>"
 
@@ -238,7 +245,7 @@ def _decoded(
     findings += stopped
     notes: list[Note] = list(container.notes)
     for blob in container.note_blobs:
-        found, odd = walk_notes(blob.data, blob.offset, order)
+        found, odd = walk_notes(blob.data, blob.offset, order, complete=blob.complete)
         notes.extend(found)
         findings.extend(odd)
     infos: list[CrashInfo] = []
@@ -248,7 +255,7 @@ def _decoded(
             info = parse_crash_info(note, order, ia64=container.machine.e_machine == EM_IA_64)
             if info:
                 infos.append(info)
-            else:
+            elif note.complete:
                 findings.append(_unreadable(note))
         elif note.type == 0 and note.owner in ("VMCOREINFO", "VMCOREINFO_XEN"):
             texts.setdefault(note.owner, parse_vmcoreinfo(note))

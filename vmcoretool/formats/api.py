@@ -85,10 +85,17 @@ class Machine(NamedTuple):
 
 
 class NoteBlob(NamedTuple):
-    """The bytes of one PT_NOTE segment and where they start in the file."""
+    """The bytes of one PT_NOTE segment and where they start in the file.
+
+    Attributes:
+        data: the bytes.
+        offset: of the first one in the file.
+        complete: False where others of the segment are lost, before or behind these.
+    """
 
     data: bytes
     offset: FileOffset
+    complete: bool = True
 
 
 class Container(NamedTuple):
@@ -176,8 +183,11 @@ class Observed:
             advice: a better cure than the table's, or None.
         """
         alike = self._findings.setdefault(code, [])
+        found = finding(code, message, advice)
+        if found in alike:
+            return
         if len(alike) < _MOST_ALIKE:
-            alike.append(finding(code, message, advice))
+            alike.append(found)
         else:
             self._more[code] = self._more.get(code, 0) + 1
 

@@ -87,11 +87,8 @@ def _open_part(
 
 
 def _set_of(source: ByteSource) -> bytes | None:
-    from vmcoretool.formats.kdump.header import (  # noqa: PLC0415 - sets are rare
-        KDUMP,
-        MAX_NOTE_BYTES,
-        is_split_part,
-    )
+    from vmcoretool.formats.kdump.header import KDUMP, is_split_part  # noqa: PLC0415 - sets are rare
+    from vmcoretool.formats.note_segments import MAX_NOTE_BYTES  # noqa: PLC0415 - likewise
 
     try:
         if find_layer(source.pread(64, 0)) is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.addresses import MADDR_LIMIT, MIB, FileOffset
+from vmcoretool.addresses import MADDR_LIMIT, FileOffset
 from vmcoretool.errors import FormatError, UnknownFormatError
 from vmcoretool.formats.api import Container, Format, Machine, NoteBlob, Observed, only_source
 from vmcoretool.formats.elf_headers import (
@@ -26,6 +26,7 @@ from vmcoretool.formats.elf_headers import (
     read_elf_header,
 )
 from vmcoretool.formats.elf_pages import ElfPages, Segment
+from vmcoretool.formats.note_segments import notes_behind, read_note_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 MAX_PHDRS: Final = 1 << 18
 """QEMU's paging dumps have up to some 10^5; more would cost more memory than a reader may take."""
-MAX_NOTE_BYTES: Final = 8 * MIB
 _HEAD: Final = 64 * 1024
 _CHUNK_PHDRS: Final = 4096
 _SYMBOL_FILES: Final = (1, 2, 3)  # ET_REL, ET_EXEC, ET_DYN
@@ -64,7 +64,8 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         )
     observed = Observed()
     loads, note_segments = _segments(source, head, header, observed)
-    if not loads and not note_segments:
+    blobs = tuple(_note_blobs(source, head, header, note_segments, observed))
+    if not loads and not blobs and not note_segments:
         raise FormatError(
             "no PT_LOAD and no PT_NOTE program header: nothing of a dump is left in this file",
             path=source.path,
@@ -72,7 +73,6 @@ def _open(sources: Sequence[ByteSource]) -> Container:
             cure="get the dump again from where it was saved",
         )
     pages = ElfPages(source, _usable(loads, header, observed), observed)
-    blobs = tuple(_note_blobs(source, head, note_segments, observed))
     if not source.complete:
         observed.lost("the stream around the dump ends early or is damaged")
     return Container(
@@ -87,10 +87,10 @@ def _open(sources: Sequence[ByteSource]) -> Container:
 
 
 def _head(source: ByteSource) -> bytes:
-    # the headers and what is likely to follow them; without it where a bad sector is among that
+    # the headers and what is likely to follow them; without it where a part of that is lost
     try:
         return source.pread(_HEAD, 0)
-    except OSError:
+    except (OSError, FormatError):
         return source.pread(64, 0)
 
 
@@ -117,7 +117,11 @@ def _segments(
     notes: list[Segment] = []
     for first in range(0, there, _CHUNK_PHDRS):
         wanted = min(_CHUNK_PHDRS, there - first) * size
-        data = _from_head(source, head, header.phoff + first * size, wanted)
+        try:
+            data = _from_head(source, head, header.phoff + first * size, wanted)
+        except FormatError:
+            observed.lost("the program headers never arrived: no memory can be found without them")
+            break
         for row in rows.iter_unpack(data[: len(data) - len(data) % size]):
             if row[0] == PT_LOAD:
                 loads.append(segment(row))
@@ -143,20 +147,18 @@ def _from_head(source: ByteSource, head: bytes, offset: int, size: int) -> bytes
 
 
 def _note_blobs(
-    source: ByteSource, head: bytes, segments: list[Segment], observed: Observed
+    source: ByteSource,
+    head: bytes,
+    header: ElfHeader,
+    segments: list[Segment],
+    observed: Observed,
 ) -> Iterator[NoteBlob]:
-    room = MAX_NOTE_BYTES
-    for offset, _, filesz, _ in segments:
-        there = min(filesz, max(source.size - offset, 0))
-        if there < filesz:
-            observed.lost(f"the file holds {there} of {filesz} bytes of notes")
-        if there > room:
-            message = f"more than {MAX_NOTE_BYTES // MIB} MiB of notes: the rest is ignored"
-            observed.odd("note-damaged", message)
-        there = min(there, room)
-        room -= there
-        if there:
-            yield NoteBlob(_from_head(source, head, offset, there), FileOffset(offset))
+    areas = ((offset, filesz) for offset, _, filesz, _ in segments)
+    yield from read_note_segments(source, areas, observed, head)
+    if not segments and not source.complete:
+        # makedumpfile writes the notes before the program headers, which end where notes start
+        behind = header.phoff + header.phnum * header.layout.segment.size
+        yield from notes_behind(source, behind, "little" if header.layout.order == "<" else "big")
 
 
 def _usable(loads: list[Segment], header: ElfHeader, observed: Observed) -> list[Segment]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, PAGE_SIZE, FileOffset
+from vmcoretool.addresses import PAGE_SIZE, FileOffset
 from vmcoretool.errors import FormatError, TruncatedError, UnknownFormatError
 from vmcoretool.formats.api import (
     EM_386,
@@ -27,10 +27,11 @@ from vmcoretool.formats.api import (
 )
 from vmcoretool.formats.elf_headers import MAGIC, ElfHeader, parse_elf_header, read_elf_header
 from vmcoretool.formats.guest_pages import GuestPages, Index
+from vmcoretool.formats.note_segments import read_note_segments
 from vmcoretool.notes.guest_context import MAX_VCPUS, context_size, vcpu_states
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vmcoretool.notes.registers import CpuState
     from vmcoretool.sources.file import ByteSource
@@ -70,13 +71,14 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         )
     observed = Observed()
     pages = GuestPages(source, _index(source, sections), observed)
+    blobs = tuple(_note_blobs(source, sections, observed))
     if not source.complete:
         observed.lost(_CUT)
     return Container(
         row=FORMAT,
         machine=Machine(header.machine, "little"),
         pages=pages,
-        note_blobs=tuple(_note_blobs(source, sections)),
+        note_blobs=blobs,
         complete=observed.complete,
         findings=observed.findings,
         cpus=_vcpus(source, sections, header),
@@ -109,11 +111,11 @@ def _vcpus(
     return tuple(vcpu_states(source.pread(min(size, limit), offset), word_size))
 
 
-def _note_blobs(source: ByteSource, sections: dict[str, _Section]) -> list[NoteBlob]:
-    if ".note.Xen" not in sections:
-        return []
-    offset, size = sections[".note.Xen"]
-    return [NoteBlob(source.pread(min(size, MIB), offset), FileOffset(offset))]
+def _note_blobs(
+    source: ByteSource, sections: dict[str, _Section], observed: Observed
+) -> Iterator[NoteBlob]:
+    if ".note.Xen" in sections:
+        yield from read_note_segments(source, (sections[".note.Xen"],), observed)
 
 
 def _checked_header(source: ByteSource, head: bytes) -> ElfHeader:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vmcoretool.host.host import Host
     from vmcoretool.host.identity import IdlePageTable, Kind, XenIdentity
     from vmcoretool.host.symbol_files import SymbolFiles
+    from vmcoretool.notes.registers import CpuState
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.domains import Domain
 
@@ -73,10 +74,10 @@ def host_findings(
     if xen.directmap is not None and xen.directmap is not DIRECTMAPS[0]:
         message = f"the direct map starts at {xen.directmap.start:#x} ({xen.directmap.name})"
         yield finding("directmap-unusual", message)
-    lost = [str(cpu.cpu) for cpu in vmcore.cpus if not cpu.saved]
-    # a readelf that prints no payloads leaves out everybody's
-    if lost and (vmcore.container.row.has_memory or len(lost) < len(vmcore.cpus)):
-        message = f"CPU {', '.join(lost[:16])}: no registers were saved"
+    whole = vmcore.notes_whole
+    silent = [str(cpu.cpu) for cpu in vmcore.cpus if _never_answered(cpu, notes_whole=whole)]
+    if silent:
+        message = f"CPU {', '.join(silent[:16])}: no registers were saved"
         yield finding("cpu-not-saved", message)
     if vmcore.architecture not in ("x86_64", "i386"):
         message = f"page tables of {vmcore.architecture} are not walked"
@@ -125,8 +126,17 @@ def namelist_findings(symbol_files: SymbolFiles) -> Iterator[Finding]:
         yield finding("namelist-search-incomplete", printable(trouble))
 
 
+def _never_answered(cpu: CpuState, *, notes_whole: bool) -> bool:
+    # of notes that were cut off, the one with its registers may be among what is lost
+    if cpu.saved or not all(note.complete for note in cpu.notes):
+        return False
+    return notes_whole or len(cpu.notes) > 1
+
+
 def _note_findings(vmcore: Vmcore, verdict: Verdict) -> Iterator[Finding]:
     info = vmcore.crash_info
+    if info is None and not vmcore.notes_whole:
+        return  # it may be among what is lost
     if info is None:
         yield finding("notes-missing", "the dump has no readable XEN_ELFNOTE_CRASH_INFO note")
         return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import PAGE_SIZE, Maddr, Mfn
-from vmcoretool.errors import FormatError, MemoryFault
+from vmcoretool.errors import FormatError, MemoryFault, is_out_of_reach
 from vmcoretool.memory.pages import Missing, PartialPage
 from vmcoretool.printable import printable
 
@@ -23,28 +22,6 @@ _RUN: Final = 3
 """Pages from which on reading them at once beats reading them through the cache."""
 _U64: Final = struct.Struct("<Q")
 _TABLE: Final = struct.Struct("<512Q")
-# These say that the file as a whole is out of reach, any other that this part of it cannot be read.
-_NO_FILE: Final = frozenset(
-    (
-        errno.EBADF,
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ECONNRESET,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EMFILE,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENFILE,
-        errno.ENODEV,
-        errno.ENOMEM,
-        errno.ENOTCONN,
-        errno.ENXIO,
-        errno.ESHUTDOWN,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-    )
-)
 
 
 class PhysicalMemory:
@@ -197,7 +174,7 @@ class PhysicalMemory:
             with self._lock:
                 page = self.pages.page(Mfn(start // PAGE_SIZE))
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if is_out_of_reach(error):
                 raise self._named(start, error) from error
             self.refused += 1
             what = os.strerror(error.errno) if error.errno else str(error)

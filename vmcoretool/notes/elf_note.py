@@ -154,8 +154,13 @@ def _known_headers(blob: bytes, words: struct.Struct) -> list[int]:
     return sorted(set(found))
 
 
+def is_known_owner(owner: bytes) -> bool:
+    """Whether it is one of those that the notes of a host's vmcore have."""
+    return any(known == owner for known, _ in _KNOWN)
+
+
 def walk_notes(
-    blob: bytes, offset: FileOffset, byte_order: Literal["little", "big"]
+    blob: bytes, offset: FileOffset, byte_order: Literal["little", "big"], *, complete: bool = True
 ) -> tuple[tuple[Note, ...], tuple[Finding, ...]]:
     """All notes of one PT_NOTE segment, and what was wrong with them.
 
@@ -163,6 +168,8 @@ def walk_notes(
         blob: the segment's bytes, as far as the file has them.
         offset: where ``blob`` starts in the file.
         byte_order: EI_DATA of the file.
+        complete: False where bytes of the segment are lost: a first or last note that is not whole
+            is not damaged then.
 
     Returns:
         the notes in file order; damage costs only the note that is damaged.
@@ -171,7 +178,7 @@ def walk_notes(
     notes: list[Note] = []
     findings: list[Finding] = []
     damaged = 0
-    for note, trouble in _walk(blob, offset, words):
+    for note, trouble in _walk(blob, offset, words, complete=complete):
         if note is not None:
             notes.append(note)
         if trouble:
@@ -188,7 +195,7 @@ def walk_notes(
 
 
 def _walk(
-    blob: bytes, offset: FileOffset, words: struct.Struct
+    blob: bytes, offset: FileOffset, words: struct.Struct, *, complete: bool
 ) -> Iterator[tuple[Note | None, str]]:
     known = _known_headers(blob, words)
     at = _skip_zeros(blob, 0)
@@ -197,13 +204,16 @@ def _walk(
         following = known[after] if after < len(known) else None
         header = _Header(blob, at, words)
         if not header.sound or (following is not None and following < header.desc_start):
-            where = f"at file offset {offset + at:#x}"
-            yield None, f"no note can start {where}: skipped to the next known note"
+            if at or complete:
+                where = f"at file offset {offset + at:#x}"
+                yield None, f"no note can start {where}: skipped to the next known note"
             if following is None:
                 return
             at = following
             continue
         end, trouble = _settle_end(blob, header, following, words)
+        if end > len(blob) and not complete:
+            trouble = ""
         yield (
             Note(
                 owner=printable(header.owner),

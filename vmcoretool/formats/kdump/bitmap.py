@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.errors import FormatError
+from vmcoretool.errors import FormatError, is_out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.formats.api import Observed
     from vmcoretool.sources.file import ByteSource
 
 _RANK_BYTES: Final = 512
 _CHUNK: Final = 64 * 1024
 _HELD: Final = 256  # chunks: 16 MiB, the bits of 512 GiB
 _BLOCK: Final = 512
+_PIECE: Final = 512
 _FULL: Final = b"\xff" * _BLOCK
 _EMPTY: Final = bytes(_BLOCK)
 _EMPTY_CHUNK: Final = bytes(_CHUNK)
@@ -189,18 +192,43 @@ class PageBitmap:
         return chunk
 
 
-def arrived_bitmap(source: ByteSource, offset: int, size: int, frames: int) -> PageBitmap:
-    """A bitmap, one of no frames where a stream ended before all of it arrived.
+def readable_bitmap(
+    source: ByteSource, offset: int, size: int, frames: int, observed: Observed
+) -> PageBitmap:
+    """A bitmap, up to the first bit that never arrived or that the system cannot read.
 
     Bits that are missing would move the descriptors of all frames behind them.
+
+    Raises:
+        OSError: the file is out of reach as a whole.
     """
     bitmap = PageBitmap(source, offset, size, frames)
-    if not source.complete:
-        try:
-            _ = bitmap.count
-        except FormatError:
-            return PageBitmap(source, offset, size, 0)
+    try:
+        _ = bitmap.count
+    except FormatError:
+        whole = _readable_bytes(source, offset, min(size, frames + 7 >> 3))
+        bitmap = PageBitmap(source, offset, whole, frames)
+    except OSError as error:
+        if is_out_of_reach(error):
+            raise
+        whole = _readable_bytes(source, offset, min(size, frames + 7 >> 3))
+        why = os.strerror(error.errno) if error.errno else str(error)
+        what = f"{source.path}: the page bitmap from file offset {offset + whole:#x} on"
+        observed.odd("page-unreadable", f"{what} cannot be used: {why}")
+        return PageBitmap(source, offset, whole, frames)
+    if bitmap.frames < frames:
+        observed.lost("the file ends inside its page bitmap")
     return bitmap
+
+
+def _readable_bytes(source: ByteSource, offset: int, size: int) -> int:
+    # from the start on, in whole pieces
+    for at in range(0, size, _PIECE):
+        try:
+            source.pread(min(_PIECE, size - at), offset + at)
+        except (FormatError, OSError):
+            return at
+    return size
 
 
 def _ones(data: bytes) -> int:

@@ -5,10 +5,17 @@ Neither word size nor byte order is recorded; the reading that makes sense is ta
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vmcoretool.addresses import MIB, FileOffset
-from vmcoretool.errors import FormatError, TruncatedError, UnsupportedFormatError
+from vmcoretool.addresses import FileOffset
+from vmcoretool.errors import (
+    FormatError,
+    TruncatedError,
+    UnsupportedFormatError,
+    is_out_of_reach,
+)
+from vmcoretool.formats.note_segments import MAX_NOTE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
 KDUMP: Final = b"KDUMP   "
 DISKDUMP: Final = b"DISKDUMP"
 MAX_VERSION: Final = 6
-MAX_NOTE_BYTES: Final = 8 * MIB
 # status bits (makedumpfile diskdump_mod.h, and diskdump's own); of kdump the others name a codec
 _INCOMPLETE: Final = 0x8
 _DISKDUMP_INCOMPLETE: Final = 0x1
@@ -72,9 +78,15 @@ def _head(source: ByteSource) -> bytes:
 
 
 def read_notes(source: ByteSource, header: KdumpHeader) -> bytes:
-    """The notes, which a --split set has in each part; two crashes of one host differ in them."""
+    """The notes, which a --split set has in each part; two crashes of one host differ in them.
+
+    b"" where a stream was cut off before all of them arrived.
+    """
     offset, size = header.notes
-    return source.pread(min(size, MAX_NOTE_BYTES), offset) if size else b""
+    try:
+        return source.pread(min(size, MAX_NOTE_BYTES), offset) if size else b""
+    except FormatError:
+        return b""
 
 
 def in_part_order(sources: Sequence[ByteSource]) -> tuple[ByteSource, ...]:
@@ -116,10 +128,11 @@ def read_header(source: ByteSource) -> KdumpHeader:
     readings = []
     for bits, order in layouts:
         main = disk_dump_header(bits, order).parse(block)
-        if _plausible(main, source.size):
+        if _plausible(main):
             readings.append((main, bits, order))
-    # a number of frames of another width can look like a block size, but then no frame follows it
-    readings.sort(key=lambda reading: not reading[0].max_mapnr)
+    # a number of frames of another width can look like a block size, but then no frame follows it;
+    # a file that was cut off ends before its headers do
+    readings.sort(key=lambda reading: (not reading[0].max_mapnr, not _fits(reading[0], source)))
     versions = [main.header_version for main, _, _ in readings]
     for main, bits, order in readings:
         if main.header_version <= MAX_VERSION:
@@ -136,13 +149,16 @@ def read_header(source: ByteSource) -> KdumpHeader:
     )
 
 
-def _plausible(main: Any, size: int) -> bool:
+def _fits(main: Any, source: ByteSource) -> bool:
+    return bool(main.block_size * (1 + main.sub_hdr_size) <= source.size)
+
+
+def _plausible(main: Any) -> bool:
     return (
         0 <= main.header_version < 1 << 16
         and main.block_size in _BLOCK_SIZES
         and 0 <= main.sub_hdr_size <= MAX_NOTE_BYTES // main.block_size + 1
         and main.bitmap_blocks >= (1 if main.max_mapnr else 0)
-        and main.block_size * (1 + main.sub_hdr_size) <= max(size, main.block_size * 2)
         and 8 * main.bitmap_blocks * main.block_size >= main.max_mapnr
     )
 
@@ -183,7 +199,14 @@ def _sub_header(source: ByteSource, main: Any, bits: int, order: Order) -> Any:
 
     if main.signature == DISKDUMP or not main.sub_hdr_size:
         return object()
-    block = source.pread(512, main.block_size)
+    try:
+        block = source.pread(512, main.block_size)
+    except (FormatError, OSError) as error:
+        if isinstance(error, OSError) and is_out_of_reach(error):
+            raise
+        # makedumpfile writes it after the notes, which it would place; they end somewhere in there
+        room = main.block_size * main.sub_hdr_size
+        return SimpleNamespace(offset_note=main.block_size, size_note=room)
     area = range(main.block_size, main.block_size * (1 + main.sub_hdr_size) + 1)
     candidates = []
     for packed in (True, False) if bits == 32 else (True,):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr, Mfn
 from vmcoretool.errors import FormatError, UnsupportedFormatError
 from vmcoretool.formats.api import read_or_lost
-from vmcoretool.formats.kdump.bitmap import arrived_bitmap
+from vmcoretool.formats.kdump.bitmap import readable_bitmap
 from vmcoretool.formats.kdump.codecs import PageDataError, find_codec
 from vmcoretool.formats.kdump.parts import (
     DESCRIPTOR,
@@ -42,6 +42,7 @@ MAX_RANGES: Final = 1 << 18
 _RUN_PAGES: Final = 256
 _TABLE_ROWS: Final = 256
 _NOT_A_PAGE: Final = "has damaged data"
+_NO_BIT: Final = "was lost: its bit in the page bitmap is missing"
 _NO_MAP: Final = "cannot be told from others: the dump's page bitmap is damaged"
 
 
@@ -88,10 +89,10 @@ class KdumpPages(PageReader):
         two = header.bitmap_blocks >= 2 * blocks
         half = length // 2 if two else 0
         # bitmap 1: which frames are RAM; the same as bitmap 2 in old files that have only one
-        self.ram = arrived_bitmap(sources[0], start, length - half, header.frames)
-        self.dumped = arrived_bitmap(sources[0], start + half, length - half, header.frames)
-        if self.dumped.frames < header.frames:
-            observed.lost("the file ends inside its page bitmap")
+        self._frames = header.frames
+        first, size = sources[0], length - half
+        self.ram = readable_bitmap(first, start, size, self._frames, observed)
+        self.dumped = readable_bitmap(first, start + half, size, self._frames, observed)
         parts = make_parts(headers, sources, self.dumped, start + length)
         find_missing(parts, self.dumped, observed)
         self._parts = [
@@ -154,6 +155,8 @@ class KdumpPages(PageReader):
         pfn, skip = divmod(mfn * PAGE_SIZE, self._size)
         number = self._part(pfn)
         if number is None or pfn not in self.dumped:
+            if self.dumped.frames <= pfn < self._frames:
+                return Missing(damage=_NO_BIT)
             return EXCLUDED if pfn in self.ram else ABSENT
         if not self._parts[number].trusted:
             return Missing(damage=_NO_MAP)
@@ -319,7 +322,7 @@ class KdumpPages(PageReader):
 
     def _checked(self, part: Part, *, diskdump: bool, observed: Observed) -> Part:
         # where diskdump's own tools put the first data is not known
-        if not diskdump:
+        if not diskdump and self.dumped.frames == self._frames:
             part = check_map(part, self.dumped, self._unpack, self._size, observed)
         if part.trusted:
             part = find_end(part, self.dumped, self._unpack, self._size, observed)
@@ -327,11 +330,10 @@ class KdumpPages(PageReader):
 
     def _check_ram(self, observed: Observed) -> None:
         # what was dumped is RAM; a bit too many among the dumped would have shown already
-        try:
-            stray = self.dumped.and_not_count(self.ram)
-        except FormatError:
-            return  # reported already: the stream is incomplete
-        if stray and self.ram.frames and all(part.trusted for part in self._parts):
+        if not self.ram.frames == self.dumped.frames == self._frames:
+            return  # reported already: one of them is not whole
+        stray = self.dumped.and_not_count(self.ram)
+        if stray and all(part.trusted for part in self._parts):
             message = f"{stray} frames are marked as dumped, but not as RAM"
             observed.odd("page-map-damaged", message)
 

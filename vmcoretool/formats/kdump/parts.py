@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vmcoretool.errors import FormatError
+from vmcoretool.errors import FormatError, is_out_of_reach
 
 if TYPE_CHECKING:
     import struct
@@ -104,6 +104,10 @@ def find_end(
         raw = part.source.pread(DESCRIPTOR, part.descriptors + last * DESCRIPTOR)
     except FormatError:
         return part._replace(cut=True)  # reported already: the stream is incomplete
+    except OSError as error:
+        if is_out_of_reach(error):
+            raise
+        return part  # it is not known; reading a page that needs it tells
     lost = len(raw) < DESCRIPTOR
     if not lost:
         offset, size, _, _ = unpack.unpack(raw)
@@ -162,12 +166,16 @@ def check_map(
 
 
 def _rows(part: Part, unpack: struct.Struct, first: int, count: int) -> list[tuple[int, ...]]:
-    # descriptors by their number; [] where they are not in the file
+    # descriptors by their number; [] where they are not in the file or cannot be read
     if first < 0:
         return []
     try:
         raw = part.source.pread(count * DESCRIPTOR, part.descriptors + first * DESCRIPTOR)
     except FormatError:
+        return []
+    except OSError as error:
+        if is_out_of_reach(error):
+            raise
         return []
     return list(unpack.iter_unpack(raw[: len(raw) - len(raw) % DESCRIPTOR]))
 

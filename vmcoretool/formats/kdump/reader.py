@@ -32,13 +32,13 @@ from vmcoretool.formats.api import (
 )
 from vmcoretool.formats.elf_headers import ElfMachine
 from vmcoretool.formats.kdump.header import (
-    MAX_NOTE_BYTES,
     KdumpHeader,
     is_kdump,
     read_header,
     read_notes,
 )
 from vmcoretool.formats.kdump.pages import KdumpPages
+from vmcoretool.formats.note_segments import MAX_NOTE_BYTES, read_note_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,8 +53,8 @@ _UNAME: Final = "[a-z][a-z0-9_]+"
 def _open(sources: Sequence[ByteSource]) -> Container:
     headers = [read_header(source) for source in sources]
     header = headers[0]
-    notes = read_notes(sources[0], header)
     for other, source in zip(headers[1:], sources[1:], strict=True):
+        notes = read_notes(sources[0], header)
         same = header.split and notes == read_notes(source, other)
         own = {name: getattr(header, name) for name in ("start_pfn", "end_pfn", "incomplete")}
         if not same or other._replace(**own) != header:
@@ -84,10 +84,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
 def _note_blobs(source: ByteSource, header: KdumpHeader, observed: Observed) -> Iterator[NoteBlob]:
     offset, size = header.notes
     if size:
-        data = read_notes(source, header)
-        if len(data) < size:
-            observed.lost(f"the file holds {len(data)} of {size} bytes of notes")
-        yield NoteBlob(data, FileOffset(offset))
+        yield from read_note_segments(source, (header.notes,), observed)
     start, length = header.vmcoreinfo
     inside = offset <= start and start + length <= offset + size
     if length and not inside and length <= MAX_NOTE_BYTES:

@@ -1,0 +1,143 @@
+"""Dumps that are not whole: what is there is used, and nothing is said of what is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import ROOT, BytesSource, run
+from vmcoretool import Inspection, inspect_vmcore
+from vmcoretool.errors import FormatError
+from vmcoretool.vmcore import read_vmcore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SAMPLES = ROOT / "samples"
+BASE = 0x27A00000  # of all samples of the 4.8 host
+BLAMES = {"note-damaged", "page-map-damaged", "cpu-not-saved", "notes-missing", "headers-odd"}
+
+
+class BadSector(BytesSource):
+    """A file of which the pages that hold some bytes cannot be read."""
+
+    def __init__(self, data: bytes, *bad: int, code: int = errno.EIO) -> None:
+        super().__init__(data)
+        self.bad = [at & -4096 for at in bad]
+        self.code = code
+
+    def pread(self, size: int, offset: int) -> bytes:
+        for page in self.bad:
+            if offset < page + 4096 and page < offset + size:
+                raise OSError(self.code, os.strerror(self.code), self.path)
+        return super().pread(size, offset)
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / name / "vmcore").read_bytes()
+
+
+def inspected(source: BytesSource) -> Inspection:
+    with read_vmcore(source) as vmcore:
+        return inspect_vmcore(vmcore)
+
+
+def codes(inspection: Inspection) -> set[str]:
+    return {found.code for found in inspection.findings}
+
+
+# where the record with the notes, or the notes themselves, end in the file
+NOTES_END = {
+    "flattened-kdump-lzo": 4592 + 0x1388,
+    "flattened-elf": 4192 + 0x1388,
+    "kdump-zlib": 0x1068 + 0x1388,
+    "kdump-raw": 0x1068 + 0x1388,
+    "elf-makedumpfile": 0x5F0 + 0x1388,
+}
+
+
+@pytest.mark.parametrize("name", NOTES_END)
+@pytest.mark.parametrize("share", [0, 1, 2, 5, 10, 25, 50, 75, 90, 99])
+def test_address_is_reported_wherever_behind_the_notes_a_dump_was_cut(
+    name: str, share: int
+) -> None:
+    data = sample(name)
+    end = NOTES_END[name]
+    found = inspected(BytesSource(data[: end + (len(data) - end) * share // 100]))
+    assert found.kind == "xen-host"
+    assert found.verdict.status == "reported"
+    assert found.verdict.xen_phys_start == BASE
+    assert found.xen
+    assert "truncated" in codes(found)
+    assert not codes(found) & BLAMES
+    assert not found.vmcore.container.complete
+
+
+@pytest.mark.parametrize("name", NOTES_END)
+def test_notes_that_were_cut_off_are_not_damaged(name: str) -> None:
+    data = sample(name)
+    for left in range(0, 0x1388, 200):
+        try:
+            found = inspected(BytesSource(data[: NOTES_END[name] - left]))
+        except FormatError:
+            continue  # the headers themselves are cut off
+        assert not codes(found) & BLAMES, left
+        assert found.verdict.xen_phys_start in (None, BASE)
+
+
+def test_cpu_that_never_answered_is_reported_of_notes_that_are_whole() -> None:
+    data = bytearray(sample("xen-4.8-dom0-panic"))
+    with read_vmcore(BytesSource(bytes(data))) as vmcore:
+        for note in vmcore.cpus[1].notes:
+            data[note.desc_offset : note.desc_offset + len(note.desc)] = bytes(len(note.desc))
+        end = vmcore.cpus[1].notes[0].desc_offset + 100
+    assert "cpu-not-saved" in codes(inspected(BytesSource(bytes(data))))
+    assert "cpu-not-saved" not in codes(inspected(BytesSource(bytes(data[:end]))))
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "status"),
+    [
+        # all notes lie in one page of this file, its headers in the one before
+        ("kdump-zlib", 0x2000, "verified"),
+        ("kdump-zlib", 0x1000, "verified"),
+        ("kdump-zlib", 0x3000, "verified"),
+        ("kdump-zlib", 0x8000, "reported"),
+        ("xen-4.17-dom0-panic", 0x1000, "verified"),
+    ],
+)
+def test_bad_sector_costs_what_it_holds(name: str, bad: int, status: str) -> None:
+    found = inspected(BadSector(sample(name), bad))
+    assert found.kind == "xen-host"
+    assert found.verdict.status == status
+    assert "page-unreadable" in codes(found)
+    assert not codes(found) & BLAMES
+    assert any(os.strerror(errno.EIO) in row.message for row in found.findings)
+
+
+def test_every_bad_sector_of_a_dump_leaves_an_answer() -> None:
+    data = sample("kdump-zlib")
+    for bad in range(4096, len(data), 4096):
+        found = inspected(BadSector(data, bad))
+        assert found.verdict.xen_phys_start in (None, BASE), hex(bad)
+        assert found.kind == "xen-host", hex(bad)
+        assert not codes(found) & BLAMES, hex(bad)
+
+
+@pytest.mark.parametrize("bad", [0x1000, 0x2000, 0x3000, 0xD000])
+def test_file_that_is_out_of_reach_is_an_error_of_the_system(bad: int) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+        inspected(BadSector(sample("kdump-zlib"), bad, code=errno.ESTALE))
+
+
+def test_incomplete_files_of_makedumpfile_have_their_names_in_the_answer(tmp_path: Path) -> None:
+    path = tmp_path / "dump-incomplete"
+    path.write_bytes(sample("flattened-kdump-lzo")[:60000])
+    done = run("inspect", path)
+    assert done.returncode == 1
+    words = " ".join(done.stdout.split())
+    assert "CUT SHORT" in words
+    assert "xen_phys_start 0x27a00000 REPORTED" in words
