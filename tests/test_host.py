@@ -48,6 +48,7 @@ from vmcoretool.xen.image.image import Image
 from vmcoretool.xen.image.layouts import LAYOUTS
 from vmcoretool.xen.panic import read_crash_text
 from vmcoretool.xen.ring import Ring, find_ring
+from vmcoretool.xen.trace_text import read_trace
 
 if TYPE_CHECKING:
     from vmcoretool.host.host import Host
@@ -352,6 +353,74 @@ def test_headline_and_cpu(lines: list[bytes], panic: bytes | None, cpu: int | No
     assert (told.panic is None) == (panic is None)
     assert (told.panic or "").startswith((panic or b"").decode())
     assert told.rip == (0xFFFF82D040314416 if cpu == 3 else None)
+
+
+STARS = b"(XEN) ****************************************"
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "panic"),
+    [
+        (
+            b"Watchdog timer detects that CPU3 is stuck!",
+            b"FATAL TRAP: vector = 2 (nmi)",
+            "Watchdog timer detects that CPU3 is stuck! - FATAL TRAP: vector = 2 (nmi)",
+        ),
+        (b"NMI - MEMORY ERROR", b"FATAL TRAP: vec 2, NMI[0000]", "NMI - MEMORY ERROR - FATAL TRAP"),
+        (
+            b"Fatal machine check: MCE: No CPU to recover",
+            b"HARDWARE ERROR",
+            "Fatal machine check: MCE: No CPU to recover - HARDWARE ERROR",
+        ),
+        (
+            b"Xen stack overflow (dumping trace ffff8300cfdf6fa8-ffff8300cfdf7000):",
+            b"DOUBLE FAULT -- system shutdown",
+            "Xen stack overflow - DOUBLE FAULT -- system shutdown",
+        ),
+        (
+            b"No stack overflow detected. Skipping stack trace.",
+            b"DOUBLE FAULT -- system shutdown",
+            "No stack overflow detected - DOUBLE FAULT -- system shutdown",
+        ),
+        (b"Xen BUG at common/x.c:12", b"Xen BUG at common/x.c:12", "Xen BUG at common/x.c:12"),
+        (
+            b"Assertion '!in_irq()' failed at common/x.c:7",
+            b"Assertion '!in_irq()' failed at common/x.c:7",
+            "Assertion '!in_irq()' failed at common/x.c:7",
+        ),
+        (b"Watchdog timer detects that CPU3 is stuck!", b"out of memory", "out of memory"),
+    ],
+)
+def test_headline_says_what_a_trap_was(before: bytes, message: bytes, panic: str) -> None:
+    lines = [b"(XEN) " + before, *[b"(XEN) CPU4 @ e008:ffff82d08022bc40 (f+0x1/0x2)"] * 300]
+    lines += [STARS, b"(XEN) Panic on CPU 3:", b"(XEN) " + message, STARS]
+    assert (read_crash_text(lines).panic or "").startswith(panic)
+    # of an earlier crash, or said by a guest
+    for not_ours in ([b"(XEN) " + before, b"(XEN) Panic on CPU 0:", STARS], [b"(d1) " + before]):
+        found = read_crash_text([*not_ours, *lines[-3:]]).panic
+        assert found == message.decode()
+
+
+def test_function_of_the_registers_stands_where_no_trace_was_printed() -> None:
+    lines = [
+        b"(XEN) RIP:    e033:[<ffffffff81001234>] guest+0x1/0x2",
+        b"(XEN) RIP:    e008:[<ffff82d08023c0a0>] common/spinlock.c#_spin_lock+0x40/0x70",
+        b"(XEN) Panic on CPU 3:",
+    ]
+    assert read_trace(lines).frames == ("_spin_lock",)
+    assert read_trace([lines[0], lines[2]]).frames == ()
+
+
+def test_trace_of_an_overflown_stack_is_one() -> None:
+    lines = [
+        b"(XEN) *** DOUBLE FAULT ***",
+        b"(XEN) Xen stack overflow (dumping trace ffff8300cfdf6fa8-ffff8300cfdf7000):",
+        b"(XEN)    [<ffff82d04031fd4f>] common/a.c#deep+0x29/0xc1",
+        b"(XEN)    [<ffff82d04031fe4f>] deeper+0x29/0xc1",
+        b"(XEN) ",
+        b"(XEN) Panic on CPU 3:",
+    ]
+    assert read_trace(lines).frames == ("deep", "deeper")
 
 
 def test_where_the_hypervisor_faulted_is_not_what_was_printed_for_others() -> None:

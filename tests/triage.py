@@ -55,6 +55,7 @@ from vmcoretool import (
     PartialPage,
     PhysicalMemory,
     Places,
+    Process,
     ReadableObject,
     Report,
     Scan,
@@ -105,6 +106,8 @@ def show_vmcore(vmcore: Vmcore) -> None:
     saved: tuple[CpuState, ...] = vmcore.cpus
     print("words", len(info.words) if info else 0, "keys", len(text.entries) if text else 0)
     print("saved", [cpu.cpu for cpu in saved])
+    process: Process | None = vmcore.process
+    print("core of", process.name if process else "a machine")
     memory: PhysicalMemory = vmcore.memory
     reader: PageReader = memory.pages
     extent: Extent = next(iter(reader.extents()))

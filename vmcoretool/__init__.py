@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from vmcoretool.memory.physical import PhysicalMemory
     from vmcoretool.notes.crash_info import CrashInfo
     from vmcoretool.notes.elf_note import Note
+    from vmcoretool.notes.process import Process
     from vmcoretool.notes.registers import CpuState
     from vmcoretool.notes.vmcoreinfo import VmcoreInfo
     from vmcoretool.release import __version__
@@ -124,6 +125,7 @@ else:
         "NamelistError": "vmcoretool.errors",
         "NotAXenHostError": "vmcoretool.errors",
         "Note": "vmcoretool.notes.elf_note",
+        "Process": "vmcoretool.notes.process",
         "NoteBlob": "vmcoretool.formats.api",
         "PageReader": "vmcoretool.memory.pages",
         "PartialPage": "vmcoretool.memory.pages",
@@ -224,6 +226,7 @@ __all__ = [
     "PartialPage",
     "PhysicalMemory",
     "Places",
+    "Process",
     "ReadableObject",
     "Report",
     "Scan",

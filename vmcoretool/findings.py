@@ -116,6 +116,12 @@ CODES: Final[tuple[Code, ...]] = (
         "Compare a checksum with the original if the dump was copied.",
     ),
     Code(
+        "process-core",
+        "warning",
+        "The notes are those of a process (NT_AUXV, NT_FILE): the file is no dump of a machine.",
+        "Open it with gdb and the program.",
+    ),
+    Code(
         "note-damaged",
         "warning",
         "An ELF note's header contradicts the notes around it, or its payload has no known shape.",

@@ -19,10 +19,11 @@ from vmcoretool.notes.elf_note import (
     Note,
     walk_notes,
 )
+from vmcoretool.notes.process import Process, find_process
 from vmcoretool.notes.registers import CpuState, cpu_states
 from vmcoretool.notes.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
-from vmcoretool.sources.file import ObjectSource, open_source
-from vmcoretool.sources.layers import Wanted, unwrap
+from vmcoretool.sources.file import MemorySource, ObjectSource, open_source
+from vmcoretool.sources.layers import Wanted, peek, unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,7 @@ class Vmcore(NamedTuple):
         cpus: what was saved of each CPU, in notes or in a guest's vcpu contexts.
         vmcoreinfo_xen: the hypervisor's VMCOREINFO, or None.
         vmcoreinfo_linux: Linux's VMCOREINFO from the headers, or None.
+        process: the process it is the core of, None for a machine's dump.
         findings: what was odd in headers and notes.
         budget: the limits of all work on the dump.
     """
@@ -63,6 +65,7 @@ class Vmcore(NamedTuple):
     cpus: tuple[CpuState, ...]
     vmcoreinfo_xen: VmcoreInfo | None
     vmcoreinfo_linux: VmcoreInfo | None
+    process: Process | None
     findings: tuple[Finding, ...]
     budget: Budget
 
@@ -181,6 +184,13 @@ def _unwrapped(
         raise
 
 
+def _dump_inside(source: ByteSource) -> Wanted:
+    def more(size: int) -> ByteSource:
+        return MemorySource(source.path, peek(source, size))
+
+    return lambda head: is_dump_inside(head, more)
+
+
 def _anything(head: bytes) -> bool:
     del head
     return True
@@ -205,8 +215,8 @@ def read_vmcore(
     held = list(sources)
     try:
         # raw memory, for one, begins with nothing that could be known
-        wanted = _anything if format_name else is_dump_inside
         for number, source in enumerate(sources):
+            wanted = _anything if format_name else _dump_inside(source)
             held[number], names = _unwrapped(source, wanted, budget)
             layers = layers or names
         inner = tuple(held)
@@ -259,6 +269,12 @@ def _decoded(
                 findings.append(_unreadable(note))
         elif note.type == 0 and note.owner in ("VMCOREINFO", "VMCOREINFO_XEN"):
             texts.setdefault(note.owner, parse_vmcoreinfo(note))
+    process = find_process(notes)
+    if process:
+        name = process.name or "(unnamed)"
+        what = f"this is the core of the process {name}, not of a machine"
+        findings = [row for row in findings if row.code != "headers-odd"]
+        findings.append(finding("process-core", what))
     return Vmcore(
         paths=tuple(source.path for source in sources),
         size=size,
@@ -271,6 +287,7 @@ def _decoded(
         cpus=container.cpus or cpu_states(notes, order),
         vmcoreinfo_xen=texts.get("VMCOREINFO_XEN"),
         vmcoreinfo_linux=texts.get("VMCOREINFO"),
+        process=process,
         findings=tuple(findings),
         budget=budget,
     )

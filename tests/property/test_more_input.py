@@ -42,7 +42,8 @@ def without(data: bytes, lost: frozenset[str]) -> bytes:
 
 def answers(data: bytes, **asked: Any) -> dict[str, Any]:
     """What an inspection knows, each fact by a name of its own."""
-    return facts(inspect_vmcore(open_bytes(data), **{"places": NOWHERE, **asked}))
+    asked.setdefault("places", NOWHERE)
+    return facts(inspect_vmcore(open_bytes(data), **asked))
 
 
 def facts(inspection: Inspection) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vmcoretool.cli.nearly import did_you_mean
 from vmcoretool.cli.options import Request, dump_options, inspect, json_option, opened
 from vmcoretool.cli.output import complain, emit, emit_json, flush, is_terminal, remark
 from vmcoretool.cli.progress import Watch
-from vmcoretool.render.screen import owner_words
+from vmcoretool.render.owner import owner_words
 
 if TYPE_CHECKING:
     from vmcoretool.debuggers.crash import CrashCommand

@@ -15,7 +15,7 @@ from vmcoretool.cli.nearly import did_you_mean
 from vmcoretool.cli.output import complain, remark, settings
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.inspect import Inspection, inspect_vmcore, locate
-from vmcoretool.render.screen import owner_words
+from vmcoretool.render.owner import owner_words
 from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import open_vmcore
 
@@ -133,7 +133,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             scan=request.scan,
         )
         trace(vmcore, located.verdict)
-        if located.kind != "xen-host":
+        if not located.has_host:
             if watch.stopped:  # what was not looked at may tell
                 raise KeyboardInterrupt
             complain(f"{path}: {owner_words(located.kind, vmcore)}; see 'vmcoretool inspect'")

@@ -9,9 +9,10 @@ from vmcoretool.errors import UnknownFormatError, UnsupportedFormatError
 from vmcoretool.formats.api import Format, HeadSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from importlib.metadata import EntryPoint
 
+    from vmcoretool.errors import VmcoreError
     from vmcoretool.formats.api import Container
     from vmcoretool.sources.file import ByteSource
 
@@ -20,6 +21,8 @@ FORMAT_MODULES: Final = ("elf_core", "xen_dump_core", "kdump.reader", "readelf_t
 
 They are imported one by one until one claims the file: construct and others cost start-up time.
 """
+ZEROS: Final = 4096
+"""A file that begins with so many zeros, or is no longer, is told so."""
 ENTRY_POINTS: Final = ("vmcoretool.formats", "vmcoretool_v1")
 """The group, and the name it had before."""
 
@@ -38,18 +41,41 @@ def is_dump(head: bytes) -> bool:
     return any(candidate.probe(source) for candidate in _candidates())
 
 
-def is_dump_inside(head: bytes) -> bool:
+def is_dump_inside(head: bytes, more: Callable[[int], ByteSource]) -> bool:
     """Like :func:`is_dump`, for what is to be unpacked first: in vain where it is not read.
+
+    Args:
+        head: the first bytes of what is inside.
+        more: so many of the first bytes, as a source.
 
     Raises:
         UnsupportedFormatError: a format that is known but not read.
     """
     if is_dump(head):
         return True
-    from vmcoretool.formats.recognised import refuse  # noqa: PLC0415 - as rarely as can be
-
-    refuse(HeadSource(head))
+    _refuse(HeadSource(head), more)
     return False
+
+
+def _refuse(source: ByteSource, more: Callable[[int], ByteSource]) -> None:
+    # raise for what is known but not read
+    from vmcoretool.formats.recognised import TAR, TAR_BLOCK, recognise, refusal  # noqa: PLC0415 - rarely
+
+    row = recognise(source)
+    if row is None:
+        return
+    if row.magic != TAR:
+        raise refusal(row, source.path)
+    from vmcoretool.formats.archives import (  # noqa: PLC0415 - likewise
+        MAX_BYTES,
+        begins_with_member,
+        dump_in_tar,
+    )
+
+    if not begins_with_member(source.pread(TAR_BLOCK, 0)):
+        raise refusal(row, source.path)
+    whole = more(MAX_BYTES)
+    raise refusal(row, whole.path, dump_in_tar(whole, is_dump))
 
 
 def open_container(sources: Sequence[ByteSource], *, format_name: str | None = None) -> Container:
@@ -69,19 +95,40 @@ def open_container(sources: Sequence[ByteSource], *, format_name: str | None = N
     for candidate in _candidates():
         if candidate.name == format_name or (format_name is None and candidate.probe(first)):
             return candidate.open(sources)
-    from vmcoretool.formats.recognised import (  # noqa: PLC0415 - nothing claimed it
-        may_be_raw,
-        refuse,
-    )
+    _refuse(first, lambda _: first)
+    raise _unknown(first)
 
-    refuse(first)
-    if first.size == 0:
-        raise UnknownFormatError("the file is empty", path=first.path, cure="copy it again")
-    raise UnknownFormatError(
+
+def _unknown(source: ByteSource) -> VmcoreError:
+    # what is known of a file that no format claims
+    from vmcoretool.formats.recognised import may_be_raw, zeros_in_front  # noqa: PLC0415 - rarely
+    from vmcoretool.formats.texts import text_of  # noqa: PLC0415 - likewise
+
+    path = source.path
+    if source.size == 0:
+        return UnknownFormatError("the file is empty", path=path, cure="copy it again")
+    zeros = zeros_in_front(source)
+    if zeros >= min(source.size, ZEROS):
+        extent = "it holds" if zeros == source.size else f"its first {zeros} bytes are"
+        return UnknownFormatError(
+            f"{extent} nothing but zeros: what was there is lost, or was never written",
+            path=path,
+            cure="get the file again; raw memory of a machine needs --format raw",
+        )
+    text = text_of(source)
+    if text:
+        name, headline = text
+        what = f"this is {name}, not a dump"
+        return UnsupportedFormatError(
+            f"{what}; it ends with: {headline}" if headline else f"{what}; it names no panic",
+            path=path,
+            cure="give the dump itself: it may lie beside it, or readelf-Wn.out",
+        )
+    return UnknownFormatError(
         "not a dump in any format known here",
-        path=first.path,
+        path=path,
         cure="if it is raw memory of a machine, say so: --format raw"
-        if may_be_raw(first)
+        if may_be_raw(source)
         else "'vmcoretool formats' lists what can be read",
     )
 

@@ -24,7 +24,7 @@ from vmcoretool.formats.api import (
     only_source,
 )
 from vmcoretool.formats.no_memory import NoMemory
-from vmcoretool.notes.elf_note import MAX_NOTES, Note
+from vmcoretool.notes.elf_note import MAX_NOTES, NT_PRSTATUS, XEN_ELFNOTE_CRASH_INFO, Note
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ _LINE: Final = re.compile(
 )
 _TYPE: Final = re.compile(rb"\(0x([0-9a-f]{1,8})\)|<unknown>: (\d{1,10})")
 _DATA: Final = re.compile(rb"description data: ((?:[0-9a-f]{2} ?)*)")
+_MOST_NAMED: Final = 8
+_WIDE: Final = 64
+"""Bytes from which on a XEN_ELFNOTE_CRASH_INFO has words of 64 bits."""
 _NAMED: Final = {b"NT_PRSTATUS": 1, b"PRSTATUS": 1}
 _SIZES: Final = {336: EM_X86_64, 144: EM_386}
 
@@ -78,6 +81,12 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     observed.odd(
         "notes-only", "this is text about a dump's notes, not the dump: nothing in it can be proved"
     )
+    if not any(row.note.desc for row in notes) and any(row.size for row in notes):
+        # binutils before 2.29
+        named = _named(notes)
+        message = f"the readelf that wrote it left out what the notes say; it names {named} alone"
+        advice = "Run a newer readelf -Wn on the dump; xen.log beside this text may have the end."
+        observed.odd("notes-only", message, advice)
     if len(notes) > MAX_NOTES:
         observed.odd("note-damaged", f"more than {MAX_NOTES} notes: rest ignored")
     return Container(
@@ -89,6 +98,19 @@ def _open(sources: Sequence[ByteSource]) -> Container:
         findings=observed.findings,
         notes=tuple(row.note for row in notes[:MAX_NOTES]),
     )
+
+
+def _named(notes: tuple[_Text, ...]) -> str:
+    # what is known of the notes all the same
+    cpus = sum((row.note.owner, row.note.type) == ("CORE", NT_PRSTATUS) for row in notes)
+    parts = [f"{cpus} CPU{'s' * (cpus != 1)}"]
+    for row in notes:
+        if (row.note.owner, row.note.type) == ("Xen", XEN_ELFNOTE_CRASH_INFO):
+            words = row.size // (4 if row.size < _WIDE else 8)
+            parts.append(f"XEN_ELFNOTE_CRASH_INFO of {words} words")
+        elif row.note.owner in ("VMCOREINFO_XEN", "VMCOREINFO"):
+            parts.append(row.note.owner)
+    return ", ".join(parts[:_MOST_NAMED])
 
 
 def _number(text: bytes) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vmcoretool.addresses import MIB
 from vmcoretool.errors import UnsupportedFormatError
+from vmcoretool.printable import bash_word, printable
 
 if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource
@@ -30,6 +32,10 @@ class Recognised(NamedTuple):
     suffix: str = ""
 
 
+MAX_ZEROS: Final = 64 * MIB
+TAR: Final = b"ustar"
+TAR_AT: Final = 257
+TAR_BLOCK: Final = 512
 _GUEST: Final = "run 'xl dump-core DOMAIN FILE' on the running guest instead"
 _QEMU: Final = "take it with 'virsh dump --memory-only' or QEMU's dump-guest-memory"
 _VMWARE: Final = "convert it with vmss2core, or open it with crash itself"
@@ -85,10 +91,31 @@ RECOGNISED: Final[tuple[Recognised, ...]] = (
     Recognised("lzop file", "lzop", "unpack it with lzop -d", 0, b"\x89LZO\0\r\n\x1a\n"),
     Recognised("lzma file", "lzma", "unpack it with unlzma", 0, b"\x5d\0\0"),
     Recognised("old lz4 file", "lz4 -l", "unpack it with lz4 -d", 0, bytes.fromhex("02214c18")),
-    Recognised("tar archive", "tar", _UNPACK, 257, b"ustar"),
+    Recognised("tar archive", "tar", _UNPACK, TAR_AT, TAR),
     Recognised("zip archive", "zip", _UNPACK, 0, b"PK\x03\x04"),
     Recognised("7z archive", "7z", _UNPACK, 0, b"7z\xbc\xaf\x27\x1c"),
     Recognised("snappy stream", "snzip", "unpack it with snzip -d", 0, b"\xff\x06\0\0sNaPpY"),
+    Recognised(
+        "pointer of Git LFS",
+        "git",
+        "the dump was not fetched: git lfs pull",
+        0,
+        b"version https://git-lfs.github.com/spec/",
+    ),
+    Recognised(
+        "pointer of git-annex",
+        "git-annex",
+        "the dump was not fetched: git annex get FILE",
+        0,
+        b"/annex/objects/",
+    ),
+    Recognised(
+        "report of apport",
+        "Ubuntu's apport",
+        "apport-unpack FILE FOLDER; VmCore in the folder is the dump",
+        0,
+        b"ProblemType: ",
+    ),
     Recognised(
         "qcow2 disk image", "QEMU", "a dump may be a file in it, not the image", 0, b"QFI\xfb"
     ),
@@ -128,23 +155,38 @@ def recognise(source: ByteSource) -> Recognised | None:
 
 
 def may_be_raw(source: ByteSource) -> bool:
-    """Whether the file begins as a PC's memory does: zeros, or interrupt vectors into the BIOS."""
+    """Whether the file begins as a PC's memory does: with interrupt vectors into the BIOS."""
     head = source.pread(4096, 0)
     # a real-mode vector is offset and segment; unused ones all lead to F000:FF53
     vectors = [head[at : at + 4] for at in range(0, 1024, 4)]
-    return bool(head) and (not any(head) or vectors.count(b"\x53\xff\x00\xf0") >= 32)
+    return vectors.count(b"\x53\xff\x00\xf0") >= 32
 
 
-def refuse(source: ByteSource) -> None:
-    """Raise for a format that is known but not read.
+def zeros_in_front(source: ByteSource) -> int:
+    """How many bytes of the file, MAX_ZEROS at most, are zero from its start on."""
+    at = 0
+    while at < min(source.size, MAX_ZEROS):
+        piece = source.pread(min(MIB, MAX_ZEROS - at), at)
+        if not piece:
+            break
+        rest = piece.lstrip(b"\0")
+        if rest:
+            return at + len(piece) - len(rest)
+        at += len(piece)
+    return at
 
-    Raises:
-        UnsupportedFormatError: naming the format, what writes it and how to convert it.
+
+def refusal(row: Recognised, path: str, member: str | None = None) -> UnsupportedFormatError:
+    """The error of a format that is known but not read.
+
+    Args:
+        row: the format.
+        path: of the file.
+        member: of an archive, the dump that it holds.
     """
-    row = recognise(source)
-    if row:
-        raise UnsupportedFormatError(
-            f"this is a {row.name}, written by {row.writer}, which is not read here",
-            path=source.path,
-            cure=row.cure,
-        )
+    what = f"this is a {row.name}, written by {row.writer}, which is not read here"
+    cure = row.cure
+    if member is not None:
+        what += f"; it holds {printable(member)}"
+        cure = f"tar -xf {'ARCHIVE' if path == '-' else bash_word(path)} {bash_word(member)}"
+    return UnsupportedFormatError(what, path=path, cure=cure)

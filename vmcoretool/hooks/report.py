@@ -47,7 +47,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
     """
     # imported here: the package itself is imported by every command, which needs none of this
     from vmcoretool.inspection.as_json import to_dict  # noqa: PLC0415
-    from vmcoretool.render.screen import owner_words  # noqa: PLC0415
+    from vmcoretool.render.owner import owner_words  # noqa: PLC0415
     from vmcoretool.render.text import inspection_text  # noqa: PLC0415
 
     name = os.fspath(path)

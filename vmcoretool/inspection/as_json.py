@@ -68,6 +68,17 @@ def to_dict(inspection: Inspection) -> dict[str, Any]:
             for one in inspection.filters
         ],
         "findings": [found._asdict() for found in findings],
+        "nested": _nested(inspection.nested),
+    }
+
+
+def _nested(inspection: Inspection | None) -> dict[str, Any] | None:
+    if inspection is None:
+        return None
+    return {
+        "xen": _xen(inspection),
+        "relocation": _relocation(inspection),
+        "idle_page_table": _idle_page_table(inspection),
     }
 
 
@@ -85,6 +96,7 @@ _NULL_KEYS: Final = (
     "commands",
     "makedumpfile",
     "findings",
+    "nested",
 )
 
 

@@ -43,14 +43,24 @@ def memory_findings(vmcore: Vmcore) -> Iterator[Finding]:
         yield finding("page-unreadable", message + vmcore.memory.unreadable[pages[0]])
 
 
-def guest_findings(place: Place, kind: Kind) -> Iterator[Finding]:
-    """What to say of a dump that is not a Xen host's."""
+def guest_findings(place: Place, kind: Kind, *, nested: bool) -> Iterator[Finding]:
+    """What to say of a dump that is not a Xen host's.
+
+    Args:
+        place: where images of a hypervisor are.
+        kind: whose dump it is.
+        nested: whether one of them is proved to be that of the guest itself.
+    """
+    if nested:
+        base = place.images[0].base if place.images else place.idle_tables[0].base
+        ran = "its CPUs ran it" if place.facts.walks.mapped else "none of its saved CPUs ran it"
+        message = f"the guest is a Xen host itself: an image of Xen lies at {base:#x}, and {ran}"
+        answering = "console, cpus, domains, dmesg, vtop and read answer from this dump."
+        yield finding("nested-xen-image", message, answering)
+        return
     for idle in place.scanned:
         message = f"an image of Xen lies at {idle.base:#x}, but no CPU of this machine ran it"
-        if kind == "xen-domain":
-            advice = "It may be a Xen host itself; a guest's Xen is not read from such a dump."
-        else:
-            advice = None
+        advice = "Nothing proves which Xen it is." if kind == "xen-domain" else None
         yield finding("nested-xen-image", message, advice)
 
 
@@ -59,7 +69,8 @@ def host_findings(
 ) -> Iterator[Finding]:
     """What to say of a Xen host's dump."""
     vmcore = facts.vmcore
-    yield from _note_findings(vmcore, verdict)
+    if vmcore.container.row.is_host:  # a guest's has no notes of the Xen in it
+        yield from _note_findings(vmcore, verdict)
     yield from _address_findings(verdict)
     known = verdict.status in ("verified", "disputed", "not-relocatable")
     if known and idle and not idle.proven:
@@ -74,7 +85,7 @@ def host_findings(
     if xen.directmap is not None and xen.directmap is not DIRECTMAPS[0]:
         message = f"the direct map starts at {xen.directmap.start:#x} ({xen.directmap.name})"
         yield finding("directmap-unusual", message)
-    whole = vmcore.notes_whole
+    whole = vmcore.notes_whole and vmcore.container.row.is_host
     silent = [str(cpu.cpu) for cpu in vmcore.cpus if _never_answered(cpu, notes_whole=whole)]
     if silent:
         message = f"CPU {', '.join(silent[:16])}: no registers were saved"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from vmcoretool.addresses import Maddr
 from vmcoretool.debuggers.crash import suggest, without_command
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from vmcoretool.xen.domains import Domain
 
 
+_PROVEN: Final = ("verified", "not-relocatable")
+
+
 class Inspection(NamedTuple):
     """The result of :func:`inspect_vmcore`.
 
@@ -62,6 +65,7 @@ class Inspection(NamedTuple):
         symbol_files: which match, which do not and why, which are used.
         findings: what else the user should know.
         interrupted: the caller ended a scan, so more might be found.
+        nested: of a guest's dump in which a Xen is proved, that host, without commands; else None.
     """
 
     vmcore: Vmcore
@@ -81,6 +85,7 @@ class Inspection(NamedTuple):
     symbol_files: SymbolFiles
     findings: tuple[Finding, ...]
     interrupted: bool
+    nested: Inspection | None = None
 
     def __repr__(self) -> str:
         paths = " ".join(self.vmcore.paths)
@@ -135,6 +140,16 @@ class Located(NamedTuple):
     known: Known
     finder: SymbolFinder
 
+    @property
+    def has_host(self) -> bool:
+        """Whether it is a Xen host's memory, or that of a guest in which a Xen is proved."""
+        return self.kind == "xen-host" or self.is_nested
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a Xen is proved in the dump of one guest."""
+        return self.kind == "xen-domain" and self.verdict.status in _PROVEN
+
     def host(self) -> Host:
         """The crashed host, whose memory answers further questions."""
         hypervisor = find_hypervisor(self.known, self.verdict)
@@ -176,7 +191,7 @@ def _of_host(located: Located) -> Inspection:
     )
     return Inspection(
         vmcore=vmcore,
-        kind=located.kind,
+        kind="xen-host",
         xen=xen,
         verdict=verdict,
         idle_page_table=idle,
@@ -197,7 +212,9 @@ def _of_host(located: Located) -> Inspection:
 
 def _of_no_host(located: Located) -> Inspection:
     vmcore = located.known.facts.vmcore
-    findings = guest_findings(located.known.place, located.kind)
+    nested = _of_host(located)._replace(commands=(), filters=()) if located.is_nested else None
+    findings = tuple(guest_findings(located.known.place, located.kind, nested=nested is not None))
+    of_memory = nested.findings if nested else (*vmcore.findings, *memory_findings(vmcore))
     return Inspection(
         vmcore=vmcore,
         kind=located.kind,
@@ -214,8 +231,9 @@ def _of_no_host(located: Located) -> Inspection:
         commands=(),
         filters=(),
         symbol_files=SymbolFiles(),
-        findings=(*vmcore.findings, *findings, *memory_findings(vmcore)),
+        findings=(*findings, *of_memory),
         interrupted=vmcore.budget.stopped,
+        nested=nested,
     )
 
 

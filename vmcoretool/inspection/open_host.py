@@ -168,7 +168,7 @@ def open_host(
     scan: Scan = "auto",
     budget: Budget | None = None,
 ) -> CrashedHost:
-    """Open the dump of a Xen host and find the hypervisor in it.
+    """Open the dump of a Xen host, or of a guest that is one itself, and find the hypervisor in it.
 
     Args:
         paths: as for :func:`open_vmcore`.
@@ -188,7 +188,7 @@ def open_host(
     except BaseException:
         vmcore.close()
         raise
-    if located.kind == "xen-host":
+    if located.has_host:
         return CrashedHost(located)
     vmcore.close()
     what = f"a dump of {_KINDS[located.kind]}, not of a Xen host"

@@ -21,15 +21,14 @@ from vmcoretool.render.layout import (
     shortened,
     size_words,
 )
+from vmcoretool.render.owner import host_of, title_words, wholeness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.debuggers.crash import CrashCommand
     from vmcoretool.findings import Finding
-    from vmcoretool.host.identity import Kind
     from vmcoretool.inspection.inspect import Inspection
-    from vmcoretool.vmcore import Vmcore
 
 ROWS: Final = 23
 """Of a terminal of 24: the last one is the shell's."""
@@ -37,12 +36,6 @@ _DOMAINS: Final = 3
 _FINDINGS: Final = 3
 _SHORT: Final = 2
 _LEVELS: Final = {"error": 0, "warning": 1, "info": 2}
-_KINDS: Final = {
-    "xen-host": "crash dump of a Xen host",
-    "xen-domain": "dump of a single Xen guest, not of a Xen host",
-    "linux": "dump of a native Linux kernel, not of a Xen host",
-    "unknown": "memory dump without any trace of Xen",
-}
 _SHORT_MEANINGS: Final = {
     "verified": "by its page tables",
     "not-relocatable": "crash needs no option",
@@ -64,20 +57,6 @@ class Row(NamedTuple):
     rank: int = 0
 
 
-def owner_words(kind: Kind, vmcore: Vmcore) -> str:
-    """Whose memory a dump is; of one that is cut short, what is left may not tell."""
-    if kind == "unknown" and not vmcore.container.complete:
-        return "what is left of this dump does not tell whose memory it is"
-    return _KINDS[kind]
-
-
-def wholeness(vmcore: Vmcore) -> str:
-    """Whether a dump is whole, in a word or two."""
-    if not vmcore.container.row.has_memory:
-        return "no memory in it"
-    return "complete" if vmcore.container.complete else "CUT SHORT"
-
-
 def screen(inspection: Inspection, *, width: int, colour: bool = False) -> list[str]:
     """The lines of the screen: at most 23, and none wider unless one argument is."""
     rows = _rows(inspection, width, colour=colour, whole=True)
@@ -89,10 +68,11 @@ def screen(inspection: Inspection, *, width: int, colour: bool = False) -> list[
 def _rows(inspection: Inspection, width: int, *, colour: bool, whole: bool) -> list[Row]:
     # whole: the findings' cures in full
     rows = [*_title(inspection, width, colour=colour)]
-    if inspection.kind == "xen-host":
-        rows += [Row("", 4), *_story(inspection, width, colour=colour), Row("", 5)]
-        rows += [*_address(inspection, width, colour=colour), Row("", 6)]
-        rows += [*_not_used(inspection, width), *_next(inspection, width, colour=colour)]
+    host = host_of(inspection)
+    if host:
+        rows += [Row("", 4), *_story(host, width, colour=colour), Row("", 5)]
+        rows += [*_address(host, width, colour=colour), Row("", 6)]
+        rows += [*_not_used(host, width), *_next(host, width, colour=colour)]
     else:
         rows += [Row("", 3), *(Row(line) for line in other_lines(inspection, width))]
     findings = sorted(inspection.findings, key=lambda found: _LEVELS.get(found.level, 3))
@@ -127,7 +107,7 @@ def _title(inspection: Inspection, width: int, *, colour: bool) -> Iterator[Row]
     if len(name) > width:  # the commands name the files in full
         more = f" and {len(vmcore.paths) - 1} more" if len(vmcore.paths) > 1 else ""
         name = f".../{printable(vmcore.paths[0].rpartition('/')[2])}{more}"
-    title = f"{name}: {owner_words(inspection.kind, vmcore)}, "
+    title = f"{name}: {title_words(inspection)}, "
     text = f"{title}{form}, {size}, {whole}{left_out}"
     if len(text) > width and vmcore.container.complete and not excluded:
         text = f"{title}{size}"
@@ -307,6 +287,11 @@ def other_lines(inspection: Inspection, width: int) -> Iterator[str]:
         yield ""
     yield "Next"
     paths = _paths(inspection)
+    if inspection.vmcore.process:
+        program = inspection.vmcore.process.name or "PROGRAM"
+        packed = "decompress it first" if inspection.vmcore.layers else ""
+        yield from command_lines(("gdb", program, *paths), width, "  ", packed)
+        return
     nested = any(found.code == "nested-xen-image" for found in inspection.findings)
     if nested or inspection.kind == "unknown":
         yield from command_lines(("vmcoretool", *_NOTES[:1], *paths), width, "  ", _NOTES[1])

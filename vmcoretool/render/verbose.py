@@ -8,7 +8,8 @@ from vmcoretool.printable import printable
 from vmcoretool.render.fold import fold
 from vmcoretool.render.happened import happened
 from vmcoretool.render.layout import LABEL, command_lines, paint, size_words
-from vmcoretool.render.screen import other_lines, owner_words, wholeness
+from vmcoretool.render.owner import host_of, title_words, wholeness
+from vmcoretool.render.screen import other_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +39,9 @@ def full(inspection: Inspection, *, colour: bool = False, width: int | None = No
     """
     wide = width or _UNLIMITED
     lines = list(_head(inspection))
-    if inspection.kind == "xen-host":
-        lines += _host(inspection, wide, colour=colour)
+    host = host_of(inspection)
+    if host:
+        lines += _host(host, wide, colour=colour)
     else:
         lines += ["", *other_lines(inspection, wide)]
     lines += _findings(inspection, colour=colour)
@@ -55,7 +57,7 @@ def full(inspection: Inspection, *, colour: bool = False, width: int | None = No
 
 def _head(inspection: Inspection) -> Iterator[str]:
     vmcore = inspection.vmcore
-    yield f"{printable(' '.join(vmcore.paths))}: {owner_words(inspection.kind, vmcore)}"
+    yield f"{printable(' '.join(vmcore.paths))}: {title_words(inspection)}"
     yield ""
     pages = vmcore.container.pages
     whole = wholeness(vmcore)

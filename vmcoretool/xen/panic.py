@@ -40,6 +40,20 @@ _NO_DOM0: Final = tuple(
     )
     for dom0 in (b"d0", b"dom0", b"domain 0")
 )  # fmt: skip
+# Xen says some lines before the panic what a trap was, in xen/arch/x86/: nmi.c, traps.c, mc_panic
+# of cpu/mcheck/mce.c, show_stack_overflow of x86_64/traps.c
+_REASONS: Final = (
+    rb"Watchdog timer detects that CPU\d{1,5} is stuck!",
+    rb"NMI - [ -~]{1,80}",
+    rb"Uhhuh\. NMI received for unknown reason [0-9a-f]{2}\.",
+    rb"Fatal machine check: [ -~]{1,200}",
+    rb"Xen stack overflow",
+    rb"No stack overflow detected",
+)
+_REASONS_BEGIN: Final = (b"Watchdog", b"NMI", b"Uhhuh", b"Fatal", b"Xen stack", b"No stack")
+_TRAPS: Final = (b"FATAL TRAP", b"DOUBLE FAULT", b"HARDWARE ERROR", b"GENERAL PROTECTION FAULT")
+_REASON_REACH: Final = 4096
+"""Lines between a reason and its panic: registers, stack, a trace, a line for each other CPU."""
 _STARS: Final = b"*****"
 _COMMAND_LINE: Final = b"Command line: "
 _MESSAGE_LINES: Final = 8
@@ -51,7 +65,8 @@ class CrashText(NamedTuple):
     """What the console shows of the crash, in printable text; what it does not show is None.
 
     Attributes:
-        panic: the headline, without the prefix of Xen's lines.
+        panic: the headline, without the prefix of Xen's lines; of an NMI or another trap first what
+            it was, where Xen says so.
         cpu: the CPU that crashed the host.
         cpu_basis: the line that says so.
         command_line: of the hypervisor.
@@ -105,6 +120,8 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
         found = re.match(_PANIC, line) if line.startswith(b"Panic") else None
         if found:
             panic = _message(own[number + 1 : number + _MESSAGE_REACH]) or line
+            if panic.startswith(_TRAPS):
+                panic = _reason(own, number) + panic
             cpu, basis = int(found[1]), line.decode("ascii", "replace")
             rip = printed.get(cpu, printed.get(None))
         elif _is_headline(line):
@@ -141,6 +158,21 @@ def own_text(line: bytes) -> bytes | None:
     text = line[len(_PREFIX) :]
     stamp = re.match(_STAMP, text) if text.startswith(b"[") else None
     return text[stamp.end() :] if stamp else text
+
+
+def _reason(lines: Sequence[bytes | None], panic: int) -> bytes:
+    # what the trap was, b"" where no line before the panic says it
+    for number in range(panic - 1, max(panic - _REASON_REACH, 0) - 1, -1):
+        line = lines[number]
+        if line is None:
+            continue
+        if line.startswith(b"Panic on CPU"):
+            break
+        if line.startswith(_REASONS_BEGIN):
+            found = next(filter(None, (re.match(form, line) for form in _REASONS)), None)
+            if found:
+                return found[0] + b" - "
+    return b""
 
 
 def _message(lines: Iterable[bytes | None]) -> bytes:

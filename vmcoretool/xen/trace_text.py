@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PANIC: Final = b"Panic on CPU "
-_TRACE: Final = b"Xen call trace:"
+_TRACE: Final = (b"Xen call trace:", b"Xen stack overflow (dumping trace")
 _FRAME: Final = rb" *\[<[0-9a-f]{8,16}>\] (?:([RSF]) )?([^ +]{1,120})\+0x[0-9a-f]+"
+_PLACE: Final = rb"[RE]IP: +[0-9a-f]{3}[048c]:\[<[0-9a-f]{8,16}>\] ([^ +]{1,120})\+0x"
 _CONTEXT: Final = rb"R?E?FLAGS: .*CONTEXT: hypervisor \((d\d+v\d+)\)"
 _DATE: Final = rb"\(XEN\) \[(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.\d+)?\] "
 _SINCE_BOOT: Final = rb"\(XEN\) \[ *(\d{1,10}\.\d{6})\] "
@@ -67,7 +68,9 @@ def read_trace(lines: Sequence[bytes]) -> XenTrace:
     rows = range(end - 1, max(end - _BACK, 0) - 1, -1)
     start = next((at for at in rows if own[at].startswith(_TRACE)), None)
     if start is None:
-        return XenTrace()
+        places = (re.match(_PLACE, own[at]) for at in rows if own[at].startswith((b"RIP", b"EIP")))
+        place = next(filter(None, places), None)
+        return XenTrace((printable(place[1]).rpartition("#")[2],) if place else ())
     names: list[str] = []
     for line in own[start + 1 : end]:
         match = re.match(_FRAME, line)
