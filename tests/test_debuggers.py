@@ -12,6 +12,7 @@ from tests.builders.kdump import Kdump
 from tests.builders.memory import PAGE
 from tests.builders.xen_host import RODATA, STRINGS, TEXT, XenHost
 from tests.support import ROOT, inspect_bytes
+from vmcoretool import inspect_vmcore, open_vmcore
 from vmcoretool.debuggers.crash_program import CrashProgram, find_crash
 from vmcoretool.debuggers.packages import hypervisor_package, kernel_package
 from vmcoretool.host.identity import XenIdentity
@@ -160,3 +161,20 @@ def test_old_crash_does_not_read_compressed_dumps(
     text = "\n".join(command.caveats)
     assert "DWARF 5, which crash reads from 8.0.0 on" in text
     assert "kdump-compressed dumps of a Xen host need crash 7.1.4" in text
+
+
+def test_raw_memory_is_given_to_crash_with_its_address(tmp_path: Path) -> None:
+    host = XenHost(base=0x400000, root=0x200000)
+    host.pages = {page: data for page, data in host.pages.items() if page < 16 << 20}
+    path = tmp_path / "memory.img"
+    with path.open("wb") as file:
+        for page, data in sorted(host.pages.items()):
+            file.seek(page)
+            file.write(data)
+    with open_vmcore(path, format_name="raw") as vmcore:
+        commands = inspect_vmcore(vmcore).commands
+    assert commands
+    for command in commands:
+        assert command.argv[-1] == f"{path}@0"
+        assert not command.ready
+        assert any("was not seen" in caveat for caveat in command.caveats)

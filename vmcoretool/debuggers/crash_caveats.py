@@ -147,6 +147,12 @@ def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
         yield Caveat("crash cannot read a stream: save it to a file first")
     if not vmcore.container.row.readable_by_crash:
         yield Caveat(f"crash cannot read this format: {printable(vmcore.container.row.title)}")
+    if vmcore.container.row.crash_suffix:
+        yield Caveat(
+            f"crash reads such a file as FILE{vmcore.container.row.crash_suffix}, as the memory of "
+            "a machine without notes; that it opens a Xen host so was not seen",
+            brief="crash may not open a Xen host's raw memory",
+        )
     if not vmcore.container.complete and not vmcore.budget.unfinished:
         yield Caveat(
             "the dump is cut short: crash may stop at a missing page", brief="it is cut short"

@@ -90,7 +90,8 @@ class Sessions(NamedTuple):
         """The dump's files as arguments."""
         if self.is_placeholder:
             return ("VMCORE",)
-        return tuple(map(file_argument, self.vmcore.paths))
+        suffix = self.vmcore.container.row.crash_suffix
+        return tuple(file_argument(path) + suffix for path in self.vmcore.paths)
 
     def has_member(self, unit: str, name: str, member: str) -> bool | None:
         """Whether a structure of the hypervisor has a member, by its symbol file's DWARF."""

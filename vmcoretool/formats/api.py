@@ -144,6 +144,7 @@ class Format(NamedTuple):
         has_memory: False where there are notes alone.
         packs_pages: whether pages are compressed one by one.
         readable_by_crash: whether the program crash reads it.
+        crash_suffix: what crash wants behind the file's name.
         input_of_makedumpfile: whether makedumpfile filters it: memory as the kernel gives it.
     """
 
@@ -157,6 +158,7 @@ class Format(NamedTuple):
     has_memory: bool = True
     packs_pages: bool = False
     readable_by_crash: bool = False
+    crash_suffix: str = ""
     input_of_makedumpfile: bool = False
 
 

@@ -93,4 +93,6 @@ FORMAT: Final = Format(
     probe=_never,
     open=_open,
     limitations=("holes below 4 GiB must be in the file", "no notes"),
+    readable_by_crash=True,
+    crash_suffix="@0",  # MEMORY-IMAGE@ADDRESS of crash's own help; without it crash ends at once
 )
