@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmcoretool.debuggers.session import Sessions
+    from vmcoretool.formats.api import Format
     from vmcoretool.vmcore import Vmcore
     from vmcoretool.xen.domains import Domain
 
@@ -145,14 +146,7 @@ def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
         return
     if vmcore.paths[0] == "-":
         yield Caveat("crash cannot read a stream: save it to a file first")
-    if not vmcore.container.row.readable_by_crash:
-        yield Caveat(f"crash cannot read this format: {printable(vmcore.container.row.title)}")
-    if vmcore.container.row.crash_suffix:
-        yield Caveat(
-            f"crash reads such a file as FILE{vmcore.container.row.crash_suffix}, as the memory of "
-            "a machine without notes; that it opens a Xen host so was not seen",
-            brief="crash may not open a Xen host's raw memory",
-        )
+    yield from _format_caveats(vmcore.container.row)
     if not vmcore.container.complete and not vmcore.budget.unfinished:
         yield Caveat(
             "the dump is cut short: crash may stop at a missing page", brief="it is cut short"
@@ -169,6 +163,17 @@ def dump_caveats(sessions: Sessions) -> Iterator[Caveat]:
             yield Caveat(f"kdump-compressed dumps of a Xen host need crash {dotted(needed)}")
     if vmcore.container.elf_bits == 32 and vmcore.container.machine.e_machine == EM_X86_64:
         yield Caveat("a 32-bit ELF file of an x86_64 machine: crash refuses it")
+
+
+def _format_caveats(row: Format) -> Iterator[Caveat]:
+    if not row.readable_by_crash:
+        yield Caveat(f"crash cannot read this format: {printable(row.title)}")
+    if row.crash_suffix:
+        yield Caveat(
+            f"crash reads such a file as FILE{row.crash_suffix}, as the memory of a machine "
+            "without notes; that it opens a Xen host so was not seen",
+            brief="crash may not open a Xen host's raw memory",
+        )
 
 
 def _layer_caveats(vmcore: Vmcore) -> Iterator[Caveat]:
