@@ -8,6 +8,7 @@ import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit, terminal_width
+from vmcoretool.host.names import Names
 from vmcoretool.inspection.as_json import cpu_object
 from vmcoretool.printable import printable
 
@@ -32,16 +33,16 @@ def command(
     """Print what was saved of each CPU: registers, who was running, which CPU crashed."""
 
     def answer(host: Host) -> int:
-        crashed = host.crash.cpu
+        crashed, names = host.crash.cpu, Names(host)
         if not host.cpus:
             complain(f"{printable(request.vmcore[0])}: no note saved a CPU")
         if as_json:
             import json  # noqa: PLC0415 - only then
 
-            emit(json.dumps([_object(use, crashed) for use in host.cpus]))
+            emit(json.dumps([_object(use, crashed, names) for use in host.cpus]))
         else:
             for use in host.cpus:
-                emit("\n".join(_lines(use, crashed, host.crash.cpu_basis)))
+                emit("\n".join(_lines(use, crashed, host.crash.cpu_basis, names)))
             if crashed is None:
                 complain("the dump does not show which CPU crashed")
         return 0 if host.cpus else 1
@@ -55,18 +56,20 @@ def _registers(use: CpuActivity) -> dict[str, int]:
     return {**state.registers, **{key: word for key, word in control.items() if word is not None}}
 
 
-def _object(use: CpuActivity, crashed: int | None) -> dict[str, Any]:
+def _object(use: CpuActivity, crashed: int | None, names: Names) -> dict[str, Any]:
     registers = {key: f"{word:#x}" for key, word in _registers(use).items()}
-    return {**cpu_object(use, crashed), "registers": registers}
+    symbol = names.place(use.state.registers.get("rip", 0)) or None
+    return {**cpu_object(use, crashed), "symbol": symbol, "registers": registers}
 
 
-def _lines(use: CpuActivity, crashed: int | None, basis: str) -> Iterator[str]:
+def _lines(use: CpuActivity, crashed: int | None, basis: str, names: Names) -> Iterator[str]:
     mark = f"  CRASHED ({printable(basis)})" if use.state.cpu == crashed else ""
     if not use.state.saved:
         yield f"CPU {use.state.cpu}{mark}: no registers of it are in the dump"
         return
     yield f"CPU {use.state.cpu}{mark}"
-    yield f"  running        {use.context or 'unknown'}"
+    place = printable(names.place(use.state.registers.get("rip", 0)))
+    yield f"  running        {use.context or 'unknown'}{', in ' + place if place else ''}"
     yield f"  address space  {use.address_space or 'unknown'}: {use.basis}"
     words = [f" {name:>8} {word:016x}" for name, word in _registers(use).items()]
     in_a_line = max(terminal_width() // _COLUMNS, 1)

@@ -9,8 +9,8 @@ import click
 from vmcoretool.addresses import MIB
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit, emit_bytes, emit_json, is_terminal
-from vmcoretool.cli.space import check_space, parse_address
-from vmcoretool.errors import AddressError, SpaceError
+from vmcoretool.cli.space import check_space, located, parse_address
+from vmcoretool.errors import AddressError, NamelistError, SpaceError
 from vmcoretool.host.spaces import MACHINE, read_pieces
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vmcoretool.cli.options import Request
     from vmcoretool.host.host import Host
+    from vmcoretool.host.names import Named
 
 _LIMIT: Final = 1 << 40
 _ROW: Final = 16
@@ -50,7 +51,7 @@ def _size(_: click.Context, __: click.Parameter, value: str) -> int:
 @click.option("--raw", is_flag=True, help="The bytes as they are; not to a terminal.")
 def command(
     request: Request,
-    address: int,
+    address: int | Named,
     size: int,
     name: str,
     *,
@@ -58,7 +59,10 @@ def command(
     as_json: bool,
     raw: bool,
 ) -> int:
-    """Print memory as a hexdump, or the bytes themselves."""
+    """Print memory as a hexdump, or the bytes themselves.
+
+    ADDRESS is hexadecimal, or a name: idle_pg_table, kexec_crash+0x42.
+    """
     if raw and is_terminal():
         raise click.UsageError("--raw is for files and pipes: the bytes could steer a terminal")
     if as_json and (raw or size > MIB):
@@ -68,18 +72,19 @@ def command(
     def answer(host: Host) -> int:
         data = b""
         try:
-            for at, piece in read_pieces(host, name, address, size):
+            start = located(host, name, address)
+            for at, piece in read_pieces(host, name, start, size):
                 if raw:
                     emit_bytes(piece)
                 elif as_json:
                     data += piece
                 else:
                     emit("\n".join(_rows(at, piece)))
-        except (AddressError, SpaceError) as error:
+        except (AddressError, NamelistError, SpaceError) as error:
             complain(f"{name}: {error}")
             return 1
         if as_json:
-            emit_json({"space": name, "address": f"{address:#x}", "bytes": data.hex()})
+            emit_json({"space": name, "address": f"{start:#x}", "bytes": data.hex()})
         return 0
 
     return ask_host(request, answer)

@@ -9,15 +9,18 @@ import click
 
 from vmcoretool.cli.options import ask_host, dump_options, json_option
 from vmcoretool.cli.output import complain, emit, emit_json
-from vmcoretool.cli.space import check_space, parse_address
-from vmcoretool.errors import AddressError, SpaceError
-from vmcoretool.host.spaces import MACHINE, find_spaces, first_that_maps
+from vmcoretool.cli.space import check_space, located, parse_address
+from vmcoretool.errors import AddressError, NamelistError, SpaceError
+from vmcoretool.host.names import Names
+from vmcoretool.host.spaces import HYPERVISOR, MACHINE, find_spaces, first_that_maps
 from vmcoretool.memory.paging import Step, Translation
+from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from vmcoretool.addresses import Maddr
     from vmcoretool.cli.options import Request
     from vmcoretool.host.host import Host
+    from vmcoretool.host.names import Named
     from vmcoretool.host.spaces import Space
 
 
@@ -35,32 +38,38 @@ if TYPE_CHECKING:
 )
 def command(
     request: Request,
-    vaddr: int,
+    vaddr: int | Named,
     name: str,
     *,
     as_json: bool,
 ) -> int:
-    """Translate a virtual address to a machine address, with every level of the walk."""
+    """Translate a virtual address to a machine address, with every level of the walk.
+
+    VADDR is hexadecimal, or a name: idle_pg_table, kexec_crash+0x42.
+    """
     if name == MACHINE:
         raise click.UsageError("a machine address needs no translation")
 
     def answer(host: Host) -> int:
         try:
-            spaces = find_spaces(host, name, vaddr)
-        except SpaceError as error:
+            at = located(host, name, vaddr)
+            spaces = find_spaces(host, name, at)
+        except (SpaceError, NamelistError) as error:
             complain(f"{name}: {error}")
             return 1
         space = spaces[0]
         done: Translation | AddressError
         try:
-            space = first_that_maps(spaces, vaddr)
-            done = space.memory.translate(vaddr)
+            space = first_that_maps(spaces, at)
+            done = space.memory.translate(at)
         except AddressError as error:
             done = error
         if as_json:
-            emit_json(_object(host, name, vaddr, space, done))
+            emit_json(_object(host, name, at, space, done))
         else:
-            emit(f"{vaddr:#x} in {name}: from {space.memory.root:#x}, {space.basis}")
+            called = Names(host).place(at) if name == HYPERVISOR else ""
+            called = f" ({printable(called)})" if called else ""
+            emit(f"{at:#x}{called} in {name}: from {space.memory.root:#x}, {space.basis}")
             for step in done.steps:
                 emit(f"  {Step(*step)}")
             if isinstance(done, Translation):
@@ -85,6 +94,7 @@ def _object(
     return {
         "space": name,
         "vaddr": f"{vaddr:#x}",
+        "symbol": (Names(host).place(vaddr) if name == HYPERVISOR else "") or None,
         "maddr": f"{found.maddr:#x}" if found else None,
         "page_size": found.page_size if found else None,
         "present": host.memory.pages.is_present(found.maddr) if found else None,

@@ -30,6 +30,7 @@ class Hypervisor(NamedTuple):
         console: the image that a console ring was found in, and the ring; or None.
         vmcoreinfo: VMCOREINFO_XEN from the headers, else from the image, or None.
         symbols: addresses by the symbol file that belongs to the dump; none without one.
+        namelist: the path of that file, or "".
     """
 
     image: Image | None
@@ -39,6 +40,7 @@ class Hypervisor(NamedTuple):
     console: tuple[Image, Ring] | None
     vmcoreinfo: VmcoreInfo | None
     symbols: Mapping[str, Vaddr]
+    namelist: str
 
 
 def find_hypervisor(known: Known, verdict: Verdict) -> Hypervisor:
@@ -57,6 +59,7 @@ def find_hypervisor(known: Known, verdict: Verdict) -> Hypervisor:
         console=place.image_and_ring,
         vmcoreinfo=place.vmcoreinfo,
         symbols=known.namelist.symbols,
+        namelist=known.namelist.chosen.candidate.path if known.namelist.chosen else "",
     )
 
 

@@ -298,15 +298,9 @@ def _from_map(path: str, compression: str, source: ByteSource) -> Namelist:
         raise NamelistError("too large for a map file", path=path)
     wanted = frozenset(SYMBOLS)
     symbols: dict[str, Vaddr] = {}
-    for row in io.BytesIO(text):
-        line = row.rstrip(b"\r\n")
-        if not _MAP_LINE.match(line):
-            raise NamelistError("not a map file as nm writes it", path=path)
-        words = line.split()
-        # Xen's own maps name static symbols "file.c#symbol"; Linux adds a module's name behind
-        name = words[2].decode("ascii", "backslashreplace").rpartition("#")[2]
+    for name, vaddr in _map_rows(text, path):
         if name in wanted:
-            symbols.setdefault(name, Vaddr(int(words[0], 16)))
+            symbols.setdefault(name, vaddr)
     purpose: Purpose = "other"
     if "idle_pg_table" in symbols:
         purpose = "hypervisor"
@@ -321,6 +315,17 @@ def _from_map(path: str, compression: str, source: ByteSource) -> Namelist:
         efi=False,
         listed=symbols,
     )
+
+
+def _map_rows(text: bytes, path: str) -> Iterator[tuple[str, Vaddr]]:
+    for row in io.BytesIO(text):
+        line = row.rstrip(b"\r\n")
+        if not _MAP_LINE.match(line):
+            raise NamelistError("not a map file as nm writes it", path=path)
+        words = line.split()
+        # Xen's own maps name static symbols "file.c#symbol"; Linux adds a module's name behind
+        name = words[2].decode("ascii", "backslashreplace").rpartition("#")[2]
+        yield name, Vaddr(int(words[0], 16))
 
 
 def _text_in(data: bytes, start: int, text: str) -> Iterator[Vaddr]:
