@@ -22,6 +22,9 @@ from tests.builders.symbol_file import symbol_file
 from tests.support import ROOT, tool
 from vmcoretool import MissingSymbolError, NamelistError, Places, inspect_vmcore, open_vmcore
 from vmcoretool.budget import Budget
+from vmcoretool.debuggers.crash_caveats import linux_caveats
+from vmcoretool.debuggers.crash_program import CrashProgram
+from vmcoretool.debuggers.session import Sessions
 from vmcoretool.explain.causes import causes_of
 from vmcoretool.explain.texts import ERROR_TEXTS, ErrorText, find_texts
 from vmcoretool.inspection.inspect import locate
@@ -438,6 +441,34 @@ def test_linux_that_did_not_panic(
     done = tool("inspect", "--json", "--vmlinux", path, sample, env=environment)
     caveats = json.loads(done.stdout)["commands"][1]["caveats"]
     assert any("dom0 did not panic" in caveat for caveat in caveats) is told
+
+
+@pytest.mark.parametrize(
+    ("panicked", "said"),
+    [
+        ({1: True}, None),
+        ({1: False}, "its kernel did not panic"),
+        ({}, "it is not known whether its kernel panicked"),
+        ({2: True}, "it is not known whether its kernel panicked"),
+    ],
+)
+@pytest.mark.parametrize("release", [None, (8, 0, 2), (9, 0, 2)])
+def test_guest_whose_own_kernel_panicked_opens_in_every_crash(
+    release: tuple[int, int, int] | None, panicked: dict[int, bool], said: str | None
+) -> None:
+    program = CrashProgram("/usr/bin/crash", release) if release else None
+    with open_vmcore(GUESTS) as vmcore:
+        row = inspect_vmcore(vmcore, places=NOWHERE)
+        assert row.xen
+        parts = (vmcore, row.verdict, row.xen, row.crash, row.domains, row.symbol_files)
+        sessions = Sessions(*parts, program, panicked)
+        guest = next(domain for domain in row.domains if domain.id == 1)
+        texts = " ".join(caveat.text for caveat in linux_caveats(sessions, "dom1", guest))
+    if release == (8, 0, 2):  # which opens them all
+        said = None
+    assert ("8.0.6 and later end" in texts) == (said is not None)
+    assert (said or "") in texts
+    assert ("here is 9.0.2" in texts) == (said is not None and release is not None)
 
 
 def test_run_becomes_crash_where_it_is_ready(tmp_path: Path, truth: Truth) -> None:

@@ -68,7 +68,7 @@ def command(
     What follows -- is passed on to crash: vmcoretool crash --run vmcore -- -i commands
     """
     with Watch() as watch, opened(request, watch) as vmcore:
-        inspection = inspect(vmcore, request)
+        inspection = inspect(vmcore, request, ask_crash=True)
     commands = [one for one in inspection.commands if target in (None, one.target)]
     code = exit_code(inspection)
     if not commands:

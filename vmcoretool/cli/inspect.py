@@ -67,7 +67,7 @@ def _show(files: DumpFiles, request: Request, *, as_json: bool, several: bool) -
             Watch() as watch,
             open_files(files, format_name=request.format_name, budget=watched(watch)) as dump,
         ):
-            inspection = inspect(dump, request)
+            inspection = inspect(dump, request, ask_crash=settings.verbose > 0)
             if as_json:
                 from vmcoretool.inspection.as_json import to_dict  # noqa: PLC0415 - so
 

@@ -206,13 +206,20 @@ def trace(vmcore: Vmcore, verdict: Verdict) -> None:
         log_verdict(verdict)
 
 
-def inspect(vmcore: Vmcore, request: Request) -> Inspection:
-    """Inspect an open dump as asked."""
+def inspect(vmcore: Vmcore, request: Request, *, ask_crash: bool = False) -> Inspection:
+    """Inspect an open dump as asked.
+
+    Args:
+        vmcore: the dump.
+        request: what was asked.
+        ask_crash: as for :func:`inspect_vmcore`; it takes a fifth of an inspection's time.
+    """
     inspection = inspect_vmcore(
         vmcore,
         xen_phys_start=request.xen_phys_start,
         places=request.places,
         scan=request.scan,
+        ask_crash=ask_crash,
     )
     trace(vmcore, inspection.verdict)
     return inspection

@@ -56,7 +56,7 @@ def release_caveats(sessions: Sessions) -> Iterator[Caveat]:
         yield Caveat(f"no crash up to {newest} opens Xen {since} or later: {ends}")
     else:
         yield Caveat(
-            f"Xen {since} and later need crash {dotted(row.crash)}, this is {mine}: {fails}"
+            f"Xen {since} and later need crash {dotted(row.crash)}, here is {mine}: {fails}"
         )
 
 
@@ -104,23 +104,27 @@ def linux_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Ite
     if target == DOM0 and sessions.event.dom0_not_built:
         yield Caveat("the host crashed before dom0 ran: there is no Linux to look at")
         return
-    yield from _backtrace_caveats(sessions, target)
+    yield from _backtrace_caveats(sessions, target, domain)
 
 
-def _backtrace_caveats(sessions: Sessions, target: str) -> Iterator[Caveat]:
-    # the kernel of a session must have panicked itself, or newer releases give up at the start
-    if target == DOM0 and sessions.event.dom0_panicked:
-        return
+def _backtrace_caveats(sessions: Sessions, target: str, domain: Domain | None) -> Iterator[Caveat]:
+    # where no task of the session's kernel ran, newer releases give up at the start
+    panicked = sessions.panicked.get(domain.id) if domain else None
+    if target == DOM0 and sessions.event.panic is not None:
+        panicked = sessions.event.dom0_panicked
     broken = crash_releases.NO_PANIC_TASK
-    since = dotted(broken.since)
-    if target == DOM0 and sessions.event.panic is None:
-        reason = "it is not known whether dom0 panicked; if it did not"
-    else:
-        reason = "dom0 did not panic" if target == DOM0 else "its kernel did not panic"
-    text = f"{reason}: crash {since} and later end with '{broken.error}'; use an older one"
-    chosen = sessions.symbol_files.chosen.get(target)
-    if sessions.release >= broken.since:
-        yield Caveat(text, blocks=chosen is not None)
+    if panicked or sessions.release < broken.since:
+        return
+    who = "dom0" if target == DOM0 else "its kernel"
+    reason = f"{who} did not panic"
+    if panicked is None:
+        reason = f"it is not known whether {who} panicked; if it did not"
+    here = f", here is {dotted(sessions.release)}" if sessions.program else ""
+    text = (
+        f"{reason}: crash {dotted(broken.since)} and later end with '{broken.error}' where its "
+        f"CPUs were idle; use an older one{here}"
+    )
+    yield Caveat(text, blocks=sessions.symbol_files.chosen.get(target) is not None)
 
 
 def address_caveats(sessions: Sessions) -> Iterator[Caveat]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vmcoretool.debuggers import crash_releases
@@ -9,6 +10,8 @@ from vmcoretool.host.symbol_files import HYPERVISOR
 from vmcoretool.notes.elf_note import XEN_ELFNOTE_CRASH_INFO
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vmcoretool.debuggers.crash_program import CrashProgram
     from vmcoretool.evidence.weigh import Verdict
     from vmcoretool.host.identity import XenIdentity
@@ -58,6 +61,7 @@ class Sessions(NamedTuple):
         domains: those that were found.
         symbol_files: which symbol file goes with which session.
         program: the crash on this system, None where there is none or it was not looked for.
+        panicked: ids of domains to whether their own kernel panicked, as far as their logs tell.
     """
 
     vmcore: Vmcore
@@ -67,6 +71,7 @@ class Sessions(NamedTuple):
     domains: tuple[Domain, ...]
     symbol_files: SymbolFiles
     program: CrashProgram | None = None
+    panicked: Mapping[int, bool] = MappingProxyType({})
 
     @property
     def release(self) -> tuple[int, int, int]:

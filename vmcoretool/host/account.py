@@ -58,7 +58,7 @@ class Account(NamedTuple):
 NOTHING: Final = Account(None, Moment(None, None, "no crash of a Xen host is known"), HostMachine())
 
 
-class _Dom0(NamedTuple):
+class _Linux(NamedTuple):
     records: tuple[Record, ...] = ()
     hostname: str | None = None
 
@@ -67,7 +67,7 @@ def find_account(host: Host) -> Account:
     """Ask Xen's console, dom0's shared info page, its log and its host name."""
     console = host.console
     lines = console.lines if console else ()
-    dom0 = _dom0(host)
+    dom0 = _linux(host, _DOM0)
     panic = read_panic(dom0.records, oops_is_enough=host.crash.dom0_died)
     cause = find_cause(host.crash, read_trace(lines) if lines else XenTrace(), panic)
     died: LinuxPanic | None = panic if cause and cause.who == "dom0" else None
@@ -92,10 +92,22 @@ def _banner(lines: Sequence[bytes]) -> str:
     return next((printable(text) for text in own if text and text.startswith(b"Xen version ")), "")
 
 
-def _dom0(host: Host) -> _Dom0:
-    domain, kernel = host.domain(_DOM0), host.dom0_kernel
+def kernel_panicked(host: Host, number: int) -> bool | None:
+    """Whether the log of a PV domain's Linux has a panic; None where the log was not found.
+
+    Args:
+        host: the crashed host.
+        number: the domain's id.
+    """
+    records = _linux(host, number).records
+    return read_panic(records) is not None if records else None
+
+
+def _linux(host: Host, number: int) -> _Linux:
+    domain = host.domain(number)
+    kernel = host.kernel(domain) if domain and number else host.dom0_kernel
     if domain is None or kernel is None:
-        return _Dom0()
+        return _Linux()
     memory, budget = host.memory, host.vmcore.budget
     for root, _ in islice(host.roots(domain), _ROOTS_ASKED):
         blocks = kernel_blocks(memory, root)
@@ -105,7 +117,7 @@ def _dom0(host: Host) -> _Dom0:
         hostname = find_hostname(memory, blocks, kernel, budget)
         ring = find_ring(memory, blocks, read, budget)
         try:
-            return _Dom0(read_records(ring, read, budget) if ring else (), hostname)
+            return _Linux(read_records(ring, read, budget) if ring else (), hostname)
         except MemoryFault:
-            return _Dom0((), hostname)
-    return _Dom0()
+            return _Linux((), hostname)
+    return _Linux()

@@ -11,7 +11,7 @@ from vmcoretool.debuggers.session import Sessions
 from vmcoretool.evidence.facts import Asked, Facts, Scan
 from vmcoretool.evidence.gather import gather
 from vmcoretool.evidence.weigh import Verdict, weigh
-from vmcoretool.host.account import NOTHING, Account, find_account
+from vmcoretool.host.account import NOTHING, Account, find_account, kernel_panicked
 from vmcoretool.host.host import Host
 from vmcoretool.host.hypervisor import find_hypervisor
 from vmcoretool.host.identity import Kind, find_identity, find_idle_page_table, find_kind
@@ -102,6 +102,7 @@ def inspect_vmcore(
     xen_phys_start: int | None = None,
     places: Places = USUAL_PLACES,
     scan: Scan = "auto",
+    ask_crash: bool = False,
 ) -> Inspection:
     """Find out what a dump is, where its hypervisor is, and how to open it.
 
@@ -110,19 +111,22 @@ def inspect_vmcore(
         xen_phys_start: the caller's own claim in bytes; it is weighed, not believed.
         places: where symbol files are looked for.
         scan: whether all memory may be searched: "auto" (while doubt is left), "always", "never".
+        ask_crash: whether to judge commands for the crash on this system in any case; it is asked
+            anyhow where a command may be ready.
 
     Raises:
         OSError: the dump could not be read any more, or a symbol file that was named is missing.
         TruncatedError: the file became shorter while it was read.
     """
-    return inspect_located(locate(vmcore, xen_phys_start=xen_phys_start, places=places, scan=scan))
+    located = locate(vmcore, xen_phys_start=xen_phys_start, places=places, scan=scan)
+    return inspect_located(located, ask_crash=ask_crash)
 
 
-def inspect_located(located: Located) -> Inspection:
+def inspect_located(located: Located, *, ask_crash: bool = False) -> Inspection:
     """The inspection of a dump whose hypervisor was looked for already."""
     if located.kind != "xen-host":
         return _of_no_host(located)
-    return _of_host(located)
+    return _of_host(located, ask_crash=ask_crash)
 
 
 class Located(NamedTuple):
@@ -176,14 +180,16 @@ def locate(
     return Located(find_kind(facts, verdict), verdict, known, finder)
 
 
-def _of_host(located: Located) -> Inspection:
+def _of_host(located: Located, *, ask_crash: bool = False) -> Inspection:
     known, verdict = located.known, located.verdict
     vmcore = known.facts.vmcore
     host = located.host()
     xen = find_identity(known, host.hypervisor)
     idle = find_idle_page_table(known, verdict)
     files = choose_symbol_files(host, known.namelist, located.finder)
-    sessions = Sessions(vmcore, verdict, xen, host.crash, host.domains, files, _crash(files))
+    program = _crash(files, ask=ask_crash)
+    panicked = _panicked(host, files)
+    sessions = Sessions(vmcore, verdict, xen, host.crash, host.domains, files, program, panicked)
     findings = (
         *host_findings(known.facts, verdict, xen, idle),
         *crash_findings(host, without_command(host.domains)),
@@ -237,9 +243,20 @@ def _of_no_host(located: Located) -> Inspection:
     )
 
 
-def _crash(files: SymbolFiles) -> CrashProgram | None:
+def _panicked(host: Host, files: SymbolFiles) -> dict[int, bool]:
+    # logs are read where the answer decides something: of guests that could be opened
+    found = {}
+    for domain in host.domains:
+        if domain.id and domain.type == "pv" and f"dom{domain.id}" in files.chosen:
+            said = kernel_panicked(host, domain.id)
+            if said is not None:
+                found[domain.id] = said
+    return found
+
+
+def _crash(files: SymbolFiles, *, ask: bool) -> CrashProgram | None:
     # a process is started only where its answer decides something
-    if not any(match.candidate.dwarf for match in files.chosen.values()):
+    if not ask and not any(match.candidate.dwarf for match in files.chosen.values()):
         return None
     from vmcoretool.debuggers.crash_program import find_crash  # noqa: PLC0415 - as above
 
