@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builders.elf_core import ElfCore, Load
 from tests.support import ROOT, BytesSource, run
 from vmcoretool import Inspection, inspect_vmcore
 from vmcoretool.errors import FormatError
@@ -141,3 +143,49 @@ def test_incomplete_files_of_makedumpfile_have_their_names_in_the_answer(tmp_pat
     words = " ".join(done.stdout.split())
     assert "CUT SHORT" in words
     assert "xen_phys_start 0x27a00000 REPORTED" in words
+
+
+# --- pages that are not in the dump ------------------------------------------------------------
+
+SAYS_NOTHING_OF_THEM = {
+    "address-unknown",
+    "address-unproven",
+    "domain-list-incomplete",
+    "idle-page-table-missing",
+}
+
+
+def pages_of(source: BytesSource) -> tuple[list[tuple[int, bytes]], bytes]:
+    # of a sample, and its notes
+    with read_vmcore(source) as vmcore:
+        starts = [
+            at
+            for extent in vmcore.memory.pages.stored()
+            for at in range(extent.start & -4096, extent.end, 4096)
+        ]
+        pages = [(at, vmcore.memory.read_some(at, 4096)) for at in starts]
+        return pages, b"".join(blob.data for blob in vmcore.container.note_blobs)
+
+
+@pytest.mark.parametrize("name", ["xen-3.4-debug-key", "xen-4.8-dom0-panic", "xen-4.17-two-domus"])
+def test_pages_that_are_not_there_are_called_neither_damaged_nor_refuted(name: str) -> None:
+    pages, notes = pages_of(BytesSource(sample(name)))
+    whole = inspected(BytesSource(sample(name)))
+    seeded = random.Random(name)
+    for share in (0.03, 0.1, 0.3, 0.6, 0.9) * 4:
+        loads: list[Load] = []
+        for at, data in pages:
+            if seeded.random() < share:
+                continue
+            if loads and loads[-1].paddr + len(loads[-1].data) == at:
+                loads[-1].data += data
+            else:
+                loads.append(Load(at, data))
+        found = inspected(BytesSource(ElfCore(loads, [notes]).build()))
+        assert codes(found) - codes(whole) <= SAYS_NOTHING_OF_THEM
+        assert found.verdict.xen_phys_start in (None, whole.verdict.xen_phys_start)
+        idle = found.idle_page_table
+        assert idle is None or idle.state != "refuted"
+        types = {domain.id: domain.type for domain in whole.domains}
+        for domain in found.domains:
+            assert domain.type == types[domain.id] or not domain.whole

@@ -86,6 +86,12 @@ CODES: Final[tuple[Code, ...]] = (
         "The domains found so far are right; others may be missing.",
     ),
     Code(
+        "domain-list-incomplete",
+        "warning",
+        "The hypervisor's list of domains leads to memory that is not in the dump.",
+        "The domains found so far are right; get the whole dump for the others.",
+    ),
+    Code(
         "dom0-p2m-disputed",
         "warning",
         "The XEN_ELFNOTE_CRASH_INFO note and dom0's shared info page name different p2m trees.",

@@ -104,8 +104,8 @@ def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Fi
     """
     trouble = host.domain_list.trouble
     if trouble and host.space is not None and host.vmcoreinfo is not None:
-        message = f"after {len(host.domains)} domains: {trouble}"
-        yield finding("domain-list-damaged", message)
+        code = "domain-list-incomplete" if host.domain_list.lost else "domain-list-damaged"
+        yield finding(code, f"after {len(host.domains)} domains: {trouble}")
     for domain in host.domains:
         wrong = host.p2m_trouble(domain)
         if wrong:
@@ -116,9 +116,10 @@ def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Fi
             f"{_NOTE} names mfn {check.note:#x}, dom0's shared info page {check.shared_info:#x}"
         )
         yield finding("dom0-p2m-disputed", message)
-    if without_command:
-        some = ", ".join(str(one.id) for one in without_command[:_NAMED_DOMAINS])
-        more = ", ..." if len(without_command) > _NAMED_DOMAINS else ""
+    known = [domain for domain in without_command if domain.whole]
+    if known:
+        some = ", ".join(str(domain.id) for domain in known[:_NAMED_DOMAINS])
+        more = ", ..." if len(known) > _NAMED_DOMAINS else ""
         yield finding("domain-not-openable", f"domain {some}{more}: HVM, PVH or not understood")
 
 

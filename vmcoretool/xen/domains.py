@@ -19,7 +19,7 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.addresses import PAGE_SIZE, Maddr, Mfn
-from vmcoretool.errors import MemoryFault
+from vmcoretool.errors import MemoryFault, TranslationFault
 from vmcoretool.memory.search import words
 from vmcoretool.xen.frame_table import owned
 from vmcoretool.xen.space import HYPERVISOR_END, HYPERVISOR_START
@@ -88,6 +88,7 @@ class Domain(NamedTuple):
         vcpus: the virtual CPUs that were found.
         basis: how the type was told.
         max_vcpus: how many it has, or None where struct domain has that elsewhere (before 4.8).
+        whole: False where pages that might tell its type are not in the dump.
     """
 
     id: int
@@ -97,6 +98,7 @@ class Domain(NamedTuple):
     vcpus: tuple[Vcpu, ...]
     basis: str
     max_vcpus: int | None = None
+    whole: bool = True
 
     @property
     def max_pfn(self) -> int | None:
@@ -116,10 +118,17 @@ _EMPTY: Final = "the list is empty: no domain was created yet, or its head is da
 
 
 class DomainList(NamedTuple):
-    """The domains in the list's order, and why it ended early, or ""."""
+    """The domains in the list's order.
+
+    Attributes:
+        domains: those found.
+        trouble: why it ended early, or "".
+        lost: whether that is memory that is not in the dump, which is no damage.
+    """
 
     domains: tuple[Domain, ...]
     trouble: str
+    lost: bool = False
 
 
 class _Layout(NamedTuple):
@@ -146,16 +155,20 @@ def find_domains(
         return DomainList((), layout)
     work = budget.work("the domain list", steps=MAX_STEPS)
     found: list[Domain] = []
-    trouble = ""
+    trouble, lost = "", False
     try:
         for pointer, domain_id, raw in _structs(space, layout, work):
             if frames:
                 frames.know(pointer, domain_id)
             domain = _domain(space, pointer, domain_id, raw, frames, work)
             found.append(domain._replace(max_vcpus=_max_vcpus(raw, layout.id_at)))
-    except (MemoryFault, _ListError) as error:
+    except TranslationFault as error:
         trouble = str(error)
-    return DomainList(tuple(found), trouble or _EMPTY * (not found))
+    except MemoryFault as error:
+        trouble, lost = str(error), True
+    except _ListError as error:
+        trouble = str(error)
+    return DomainList(tuple(found), trouble or _EMPTY * (not found), lost)
 
 
 class _ListError(Exception):
@@ -219,10 +232,14 @@ def _domain(  # noqa: PLR0913, PLR0917 - one struct, and what it is looked at wi
     numbers = words(raw, "Q")
     pointers = [(index, word) for index, word in enumerate(numbers) if _is_pointer(word)]
     pages = (word for _, word in pointers if not word % PAGE_SIZE)
-    shared = next(_shared_infos(space, domain_id, pages, frames, work), None)
+    lost: list[int] = []
+    shared = next(_shared_infos(space, domain_id, pages, frames, work, lost), None)
     vcpus = _vcpus(space, vaddr, numbers, pointers, work)
     if shared is None:
-        return Domain(domain_id, vaddr, "unknown", None, vcpus, "no shared info page was found")
+        basis = "no shared info page was found"
+        if lost:
+            basis += f": {len(lost)} pages that may be it are not in the dump"
+        return Domain(domain_id, vaddr, "unknown", None, vcpus, basis, whole=not lost)
     if shared.max_pfn or shared.frame_list_list or shared.p2m_cr3:
         basis = f"its shared info page {shared.maddr:#x} describes a p2m list"
         return Domain(domain_id, vaddr, "pv", shared, vcpus, basis)
@@ -236,19 +253,24 @@ def _max_vcpus(raw: bytes, id_at: int) -> int | None:
     return count if id_at == 0 and 0 < count <= MAX_VCPUS else None
 
 
-def _shared_infos(
+def _shared_infos(  # noqa: PLR0913, PLR0917 - as above
     space: XenSpace,
     domain_id: int,
     pages: Iterable[int],
     frames: FrameTable | None,
     work: Work,
+    lost: list[int],
 ) -> Iterator[SharedInfo]:
+    # ``lost`` gets the pages that are not in the dump
     for pointer in pages:
         _spend(work, _POINTER_STEPS)
         try:
             maddr = space.maddr(pointer)
             page = space.memory.read(maddr, PAGE_SIZE)
+        except TranslationFault:
+            continue
         except MemoryFault:
+            lost.append(pointer)
             continue
         shared = parse_shared_info(page, maddr)
         # shared with the guest, so it is the guest's; a table that does not say decides nothing
