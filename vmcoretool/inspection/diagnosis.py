@@ -104,8 +104,11 @@ def crash_findings(host: Host, without_command: Sequence[Domain]) -> Iterator[Fi
     """
     trouble = host.domain_list.trouble
     if trouble and host.space is not None and host.vmcoreinfo is not None:
-        code = "domain-list-incomplete" if host.domain_list.lost else "domain-list-damaged"
-        yield finding(code, f"after {len(host.domains)} domains: {trouble}")
+        message = f"after {len(host.domains)} domains: {trouble}"
+        if host.domain_list.lost:
+            yield finding("domain-list-incomplete", message)
+        else:
+            yield finding("domain-list-damaged", message)
     for domain in host.domains:
         wrong = host.p2m_trouble(domain)
         if wrong:
