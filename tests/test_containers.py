@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import notes as build
 from tests.builders.dump_core import domain_core
 from tests.builders.kdump import Kdump
 from tests.builders.memory import PAGE

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders import notes, variants
-from tests.builders.elf_core import ElfCore, Load
+from tests.builders import variants
 from tests.builders.kdump import Kdump
 from tests.builders.memory import PAGE
+from tests.builders.streams import as_kdump, process_core
 from tests.builders.symbol_file import symbol_file
 from tests.builders.xen_host import RODATA, STRINGS, TEXT, XenHost
-from tests.support import ROOT, inspect_bytes, run
+from tests.support import ROOT, inspect_bytes, run, tool
 from vmcoretool import Inspection, inspect_vmcore, open_vmcore
-from vmcoretool.explain.causes import CAUSES, CRASH_RELEASE, causes_of
+from vmcoretool.explain.causes import CAUSES, CRASH_RELEASE, causes_of, judged
 from vmcoretool.explain.texts import ERROR_TEXTS, find_texts
 from vmcoretool.symbols.places import Places
 from vmcoretool.xen.image.layouts import DIRECTMAPS
@@ -46,11 +46,6 @@ def filtered_host() -> Inspection:
     host = XenHost()
     pages = {maddr // PAGE: bytes(page) for maddr, page in host.pages.items()}
     return inspect_bytes(Kdump(pages, ram={0x30000}, notes=host.note_blob()).build())
-
-
-def process_core() -> Inspection:
-    blob = notes.prstatus() + notes.note(b"CORE", 3, bytes(136)) + notes.note(b"CORE", 6, bytes(32))
-    return inspect_bytes(ElfCore([Load(0x400000, b"x")], [blob]).build())
 
 
 def built(data: bytes) -> Inspection:
@@ -96,7 +91,7 @@ def built(data: bytes) -> Inspection:
         ("bigmem", of_sample, ["readelf-text"], None, "does not show"),
         ("packed-namelist", built, [DOM0_PANIC], None, "examined"),
         ("split-namelist", built, [DOM0_PANIC], None, "examined"),
-        ("no-such-dump", process_core, [], True, "core of a process"),
+        ("no-such-dump", built, [process_core()], True, "core of a process"),
         ("no-such-dump", of_sample, ["readelf-text"], True, "readelf-text"),
         ("no-such-dump", of_sample, ["kdump-lzo"], False, "kdump"),
         ("no-crash-info", built, [variants.removed(DOM0_PANIC)], True, "none"),
@@ -189,3 +184,98 @@ def test_cause_and_symbol_file(
     found = CAUSES[cause].ask(inspect_bytes(host.build(), places=places))
     assert found.applies is applies
     assert found.why
+
+
+def test_a_cut_kdump_file_is_looked_at_while_it_is_open(tmp_path: Path) -> None:
+    # the pages that were lost are counted when a cause asks for them
+    (tmp_path / "vmcore").write_bytes(as_kdump(DOM0_PANIC)[:60000])
+    done = run("explain", "--json", "xen kdump p2m mfn page", tmp_path / "vmcore")
+    assert done.returncode == 1
+    causes = json.loads(done.stdout)[0]["causes"]
+    assert [cause["cause"] for cause in causes if cause["applies"]] == ["cut-short"]
+    assert causes[0]["cause"] == "cut-short"
+
+
+def test_causes_that_apply_come_first_and_ruled_out_ones_last() -> None:
+    inspection = of_sample("linux-native")
+    for row in ERROR_TEXTS:
+        said = [found.applies for _, found in judged(row, inspection) if found]
+        assert said == sorted(said, key=[True, None, False].index)
+        assert [cause.name for cause, _ in judged(row, None)] == list(row.causes)
+
+
+OUTPUT = """\
+crash 8.0.2
+Copyright (C) 2002-2022  Red Hat, Inc.
+WARNING: This hypervisor is relocatable; if initialization fails below, try
+         using the "--xen_phys_start <address>" command line option.
+
+crash: read error: kernel virtual address: ffff82d0407da000  type: "__per_cpu_offset"
+crash: cannot read __per_cpu_offset.
+"""
+USAGE = """\
+crash: sadump: cannot read partition header
+crash: vmcore.gz: not a supported file format
+
+Usage:
+  crash [OPTION]... NAMELIST MEMORY-IMAGE[@ADDRESS]  (dumpfile form)
+Enter "crash -h" for details.
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "texts"),
+    [
+        (OUTPUT, ["cannot read __per_cpu_offset", 'type: "__per_cpu_offset"', "is relocatable"]),
+        (USAGE, ["not a supported file format", 'Enter "crash -h" for details']),
+        ("readmem: type_addr: 2\nmakedumpfile Failed.\n", ["readmem: type_addr", "Failed"]),
+        ("crash: cannot read __per_c\npu_offset.", ["cannot read __per_cpu_offset"]),
+        ("makedumpfile Failed.", ["makedumpfile Failed"]),
+        ("unknown\n", ["unknown"]),
+        ("an unknown error", []),
+        ('Type "apropos word" to search for commands related to "word"...', ["to search for"]),
+        ("idle_pg_table_5", []),
+    ],
+)
+def test_what_ended_the_program_is_explained_first(output: str, texts: list[str]) -> None:
+    rows = find_texts(output)
+    assert len(rows) == len(texts)
+    for row, text in zip(rows, texts, strict=True):
+        assert any(text in piece for piece in row.texts), row
+
+
+def test_the_end_of_a_long_output_is_read(tmp_path: Path) -> None:
+    (tmp_path / "output").write_text("Copying data : [ 1.0 %] /\r" * 100_000 + OUTPUT)
+    with (tmp_path / "output").open("rb") as stdin:
+        done = tool("explain", "--json", "-", stdin=stdin)
+    assert json.loads(done.stdout)[0]["text"].startswith("invalid size request")
+
+
+def test_an_output_without_a_known_text_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "output").write_text("crash 8.0.2\ncrash: a text of tomorrow\n\n")
+    with (tmp_path / "output").open("rb") as stdin:
+        done = tool("explain", "-", stdin=stdin)
+    assert done.returncode == 1
+    assert b"this text is not known: crash: a text of tomorrow" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text", "cause"),
+    [
+        ("vmcore", b"", "vmcore: not a supported file format", "cut-short"),
+        ("vmcore", b"\x7fELF\x02\x01", "vmcore: not a supported file format", "cut-short"),
+        ("vmcore", b"version 1\n", "vmcore: not a supported file format", "no-such-dump"),
+        ("vmcore", None, "crash: vmcore: No such file or directory", "file-missing"),
+        (".", None, "crash: .: not a supported file format", "no-such-dump"),
+    ],
+)
+def test_a_dump_that_cannot_be_read_shows_a_cause(
+    tmp_path: Path, name: str, data: bytes | None, text: str, cause: str
+) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    done = run("explain", text, tmp_path / name)
+    assert done.returncode in {3, 5}
+    said = [line for line in done.stdout.splitlines() if line.startswith("  APPLIES: ")]
+    assert len(said) == 1
+    assert said[0].startswith(f"  APPLIES: {CAUSES[cause].text} (")

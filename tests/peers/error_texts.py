@@ -35,16 +35,22 @@ if TYPE_CHECKING:
 
 DATA: Final = ROOT / "tests/data/error-texts.json"
 SUITES: Final = ("bullseye", "bookworm", "trixie", "forky", "sid")
-KEPT: Final = 6
-SECONDS: Final = 15
+KEPT: Final = 8
+SECONDS: Final = 40
+MOST_BYTES: Final = 1 << 30
+"""That a program may write to a file; more is a run without an end."""
+READ: Final = 1 << 16
 WORKERS: Final = 2
 HEAD: Final = 1 << 16
 """Where the headers and notes of the lab's dump end at the latest."""
-OTHER_KERNEL: Final = "linux-image-6.1.0-50-cloud-amd64-dbg"
+OTHER_KERNEL: Final = "linux-image-cloud-amd64-dbg"
+"""Of bullseye: its DWARF is of version 4, which every release reads."""
 _BANNER: Final = re.compile(
-    r"^(crash \d|Copyright|This |There is|Enter \"help|under certain|GNU gdb|License|Type |"
-    r"For help|Find the|\s+<http|and \"show|please wait)"
+    r"^(crash \d|Copyright|This |There is|Enter \"help|certain cond|and you are|under certain|"
+    r"GNU gdb|License|Type |For help|Find the|\s+<http|and \"show|please wait|NOTE: stdin)"
 )
+_OPENED: Final = re.compile(r"^(crash>|\s+STATE: TASK)", re.MULTILINE)
+_PROGRESS: Final = re.compile(r"^[A-Z][a-z ]+: \[ *[\d.]*( %\])?( [-/|\\])?(\s+eta: \S+)?\s*")
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x0f")
 _TRACE: Final = re.compile(r"\b[0-9a-f]{12,16}( => [0-9a-f]{6,16})+")
 
@@ -92,7 +98,7 @@ class Contents:
 
     def __init__(self, makedumpfile: Release) -> None:
         self._makedumpfile = makedumpfile
-        self._lab = ensure(next(one for one in SCENARIOS if one.name == "xen-4.20")) / "vmcore"
+        self._lab = _lab_dump("xen-4.20")
         self._folder = CACHE / "error-texts"
         self._folder.mkdir(parents=True, exist_ok=True)
 
@@ -126,8 +132,10 @@ class Contents:
             "vmlinuz": lambda to: shutil.copy(_only(kernel()[0], "vmlinuz-*"), to),
             "vmcoreinfo": lambda to: self._saved(["-g", to, "-x", self.path("vmlinux")]),
             "host": lambda to: to.symlink_to(self._lab),
+            "hypervisor-panicked": lambda to: to.symlink_to(_lab_dump("key-C")),
             "kdump": lambda to: self._saved(["-c", "-X", "-d", "1", self._lab, to]),
             "kdump-lzo": lambda to: self._saved(["-l", "-X", "-d", "1", self._lab, to]),
+            "kdump-zstd": lambda to: self._saved(["-z", "-X", "-d", "1", self._lab, to]),
             "flat-elf": lambda to: self._flat(["-E"], to),
             "flat-kdump": lambda to: self._flat(["-c"], to),
         }
@@ -182,7 +190,12 @@ class Contents:
         return _only(Suite("trixie").root("xen-hypervisor-4.20-amd64"), "xen-4.20-amd64.gz")
 
     def _other_kernel(self) -> Path:
-        return _only(Suite("bookworm").root(OTHER_KERNEL), "vmlinux-*")
+        suite = Suite("bullseye")
+        return _only(suite.root(suite.resolve(OTHER_KERNEL)), "vmlinux-*")
+
+
+def _lab_dump(scenario: str) -> Path:
+    return ensure(next(one for one in SCENARIOS if one.name == scenario)) / "vmcore"
 
 
 def _only(root: Path, pattern: str) -> Path:
@@ -193,14 +206,16 @@ def printed(release: Release, form: Form, contents: Contents) -> tuple[str, list
     """How a run ended (opened, failed, no end) and its last lines."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        names = {release.argv[-1]: release.program}
         for file, content in form.files.items():
             _put(folder / file, content, contents)
+            names[str((folder / file).resolve())] = file
         words = form.command.split()
         stdin = folder / words[-1] if "<" in words else Path(os.devnull)
         words = words[: words.index("<")] if "<" in words else words
         with stdin.open("rb") as source:
             ended, output = _run([*_alone(), *release.argv, *words], folder, source.fileno())
-        return ended, list(_last(output, name, release))
+        return ended, _last(output, name, names)
 
 
 def _put(path: Path, content: str, contents: Contents) -> None:
@@ -222,35 +237,45 @@ def _alone() -> list[str]:
 
 def _run(argv: list[str], folder: Path, stdin: int) -> tuple[str, str]:
     environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(folder), "LC_ALL": "C"}
-    with subprocess.Popen(
-        ["prlimit", "--core=0", f"--fsize={1 << 30}", *argv],
-        cwd=folder,
-        env=environment,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            return "no end", output.decode(errors="replace")
-    text = output.decode(errors="replace")
-    if process.returncode < 0:  # as the shell says it
-        text += f"\n{signal.strsignal(-process.returncode)}\n"
-    return "failed" if process.returncode else "opened", text
+    # a program may print without end, so into a file: the limit of its size ends that, too
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(
+            ["prlimit", "--core=0", f"--fsize={MOST_BYTES}", *argv],
+            cwd=folder,
+            env=environment,
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            try:
+                status = process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                status = None
+        output.seek(max(0, output.seek(0, os.SEEK_END) - READ))
+        text = output.read().decode(errors="replace")
+    if status is None or status == -signal.SIGXFSZ:
+        return "no end", text
+    if status < 0:  # as the shell says it
+        text += f"\n{signal.strsignal(-status)}\n"
+    failed = status and not _OPENED.search(text)
+    return "failed" if failed else "opened", text
 
 
-def _last(output: str, folder: str, release: Release) -> Iterator[str]:
-    lines = []
+def _last(output: str, folder: str, names: dict[str, str]) -> list[str]:
+    lines: list[str] = []
+    banner: list[str] = []
     for line in _ESCAPE.sub("", output).splitlines():
-        text = line.rstrip().rpartition("\r")[2].replace(f"{folder}/", "")
-        text = _TRACE.sub("ADDRESSES", text.replace(release.argv[-1], release.program))
-        if text.strip() and not _BANNER.match(text):
-            lines.append(text)
-    yield from lines[-KEPT:]
+        text = line.rstrip().expandtabs().rpartition("\r")[2].replace(f"{folder}/", "")
+        for path, name in names.items():
+            text = text.replace(path, name)
+        text = _TRACE.sub("ADDRESSES", text)
+        text = _PROGRESS.sub("", text)
+        if text.strip():
+            (banner if _BANNER.match(text) else lines).append(text)
+    lines = list(dict.fromkeys(reversed(lines)))[::-1]  # of repeated ones the last
+    return lines[-KEPT:] or banner[-2:]
 
 
 def records(found: list[Release], contents: Contents, form: Form) -> list[dict[str, Any]]:
@@ -263,9 +288,9 @@ def records(found: list[Release], contents: Contents, form: Form) -> list[dict[s
         done = list(pool.map(lambda one: printed(one, form, contents), programs))
     rows: dict[str, dict[str, Any]] = {}
     for release, (ended, lines) in zip(programs, done, strict=True):
-        row = {"program": form.program, "form": form.name, "ended": ended, "lines": lines}
-        row = rows.setdefault(json.dumps(row), row | {"releases": []})
-        row["releases"].append(release.version)
+        row: dict[str, Any] = {"program": form.program, "form": form.name, "releases": []}
+        row |= {"ended": ended, "lines": [] if ended == "opened" else lines}
+        rows.setdefault(json.dumps(row), row)["releases"].append(release.version)
     return list(rows.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import click
 
@@ -24,14 +24,15 @@ from vmcoretool.cli.output import (
 )
 from vmcoretool.cli.progress import Watch
 from vmcoretool.errors import VmcoreError
-from vmcoretool.explain.causes import causes_of
-from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, similar_texts
+from vmcoretool.explain.causes import judged
+from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, last_message, similar_texts
 from vmcoretool.printable import printable
 from vmcoretool.render.layout import command_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmcoretool.explain.causes import Judged
     from vmcoretool.explain.texts import ErrorText
     from vmcoretool.inspection.inspect import Inspection
 
@@ -58,36 +59,45 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
     text, request = _message(text, request)
     rows = find_texts(text)
     if not rows:
-        complain(f"this text is not known: {text.strip()[:_SHOWN]}")
+        complain(f"this text is not known: {last_message(text)[:_SHOWN]}")
         for similar in similar_texts(text):
             complain(f"known is: {similar}")
         complain("'vmcoretool explain --list' shows all that are")
         return 1
-    inspection, code = _inspected(request, as_json=as_json)
+    answer = _answer(rows, request, as_json=as_json)
     if as_json:
-        emit_json([_object(row, inspection) for row in rows])
-        return code
-    for number, row in enumerate(rows):
-        emit_folded("\n".join(_lines(row, inspection, first=number == 0)))
-        if inspection and not number and inspection.commands:
-            emit("\n".join(_commands(inspection)))
-    return code
+        emit_json([_object(row, causes) for row, causes in answer.rows])
+        return answer.code
+    for number, (row, causes) in enumerate(answer.rows):
+        emit_folded("\n".join(_lines(row, causes, first=number == 0)))
+        if answer.inspection and not number and answer.inspection.commands:
+            emit("\n".join(_commands(answer.inspection)))
+    return answer.code
 
 
-def _inspected(request: Request, *, as_json: bool) -> tuple[Inspection | None, int]:
-    # the dump, and the exit code; without it the meaning of the text is worth knowing all the same
+class _Answer(NamedTuple):
+    # each text with its causes as judged, the dump where it could be read, and the exit code
+    rows: list[tuple[ErrorText, list[Judged]]]
+    inspection: Inspection | None
+    code: int
+
+
+def _answer(rows: tuple[ErrorText, ...], request: Request, *, as_json: bool) -> _Answer:
+    # without a dump the meaning of the text is worth knowing all the same
     if not request.vmcore:
-        return None, 0
+        return _Answer([(row, judged(row, None)) for row in rows], None, 0)
     try:
         with Watch() as watch, opened(request, watch) as vmcore:
             inspection = inspect(vmcore, request)
+            # here, as some causes look at the dump once more
+            told = [(row, judged(row, inspection)) for row in rows]
     except (VmcoreError, OSError) as error:
         if as_json:
             raise
         failure = failure_of(error)
         complain(failure.sentence)
-        return None, failure.exit
-    return inspection, exit_code(inspection)
+        return _Answer([(row, judged(row, None, error)) for row in rows], None, failure.exit)
+    return _Answer(told, inspection, exit_code(inspection))
 
 
 def _context() -> click.Context:
@@ -96,7 +106,7 @@ def _context() -> click.Context:
 
 def _list(*, as_json: bool) -> int:
     if as_json:
-        emit_json([_object(row, None) for row in ERROR_TEXTS])
+        emit_json([_object(row, judged(row, None)) for row in ERROR_TEXTS])
         return 0
     for row in ERROR_TEXTS:
         emit("\n".join(f"{row.program}: {piece}" for piece in row.texts))
@@ -108,7 +118,7 @@ def _message(text: str, request: Request) -> tuple[str, Request]:
     if text == "-":
         if sys.stdin is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard input")
-        return sys.stdin.buffer.read(MIB).decode("utf-8", "replace"), request
+        return _end_of(sys.stdin.buffer).decode("utf-8", "replace"), request
     words = list(request.vmcore)
     if words and not find_texts(text) and not is_file(words[0]):
         # a message without quotes around it arrives in pieces
@@ -120,14 +130,21 @@ def _message(text: str, request: Request) -> tuple[str, Request]:
     return text, request
 
 
-def _lines(row: ErrorText, inspection: Inspection | None, *, first: bool) -> Iterator[str]:
+def _end_of(stream: BinaryIO) -> bytes:
+    # an error stands at the end of an output, however much progress stands before it
+    kept = b""
+    while block := stream.read(MIB):
+        kept = (kept + block)[-MIB:]
+    return kept
+
+
+def _lines(row: ErrorText, causes: list[Judged], *, first: bool) -> Iterator[str]:
     if not first:
         yield ""
     yield f"{row.program}: {row.texts[0]}"
     yield f"  {row.meaning}"
     ruled_out = True
-    for cause in causes_of(row):
-        said = cause.ask(inspection) if inspection else None
+    for cause, said in causes:
         ruled_out = ruled_out and said is not None and said.applies is False
         if said:
             yield f"  {_WORDS[said.applies]}: {cause.text} ({printable(said.why)})"
@@ -150,11 +167,12 @@ def _commands(inspection: Inspection) -> Iterator[str]:
         yield from command_lines(command.argv, width, "    ")
 
 
-def _object(row: ErrorText, inspection: Inspection | None) -> dict[str, Any]:
-    causes = []
-    for cause in causes_of(row):
-        said = cause.ask(inspection) if inspection else None
-        causes.append(
+def _object(row: ErrorText, causes: list[Judged]) -> dict[str, Any]:
+    return {
+        "program": row.program,
+        "text": row.texts[0],
+        "meaning": row.meaning,
+        "causes": [
             {
                 "cause": cause.name,
                 "text": cause.text,
@@ -162,10 +180,6 @@ def _object(row: ErrorText, inspection: Inspection | None) -> dict[str, Any]:
                 "applies": said.applies if said else None,
                 "why": printable(said.why) if said else None,
             }
-        )
-    return {
-        "program": row.program,
-        "text": row.texts[0],
-        "meaning": row.meaning,
-        "causes": causes,
+            for cause, said in causes
+        ],
     }
