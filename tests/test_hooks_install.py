@@ -1,0 +1,461 @@
+"""Installing the hooks, giving everything back, and what root is not made to run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import zipapp
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tests.hook_parts import HOOK, SAMPLE, tree
+from tests.support import ROOT, tool
+from vmcoretool.cli.main import run as run_command_line
+from vmcoretool.hooks import files, install, selftest, systems, trust
+from vmcoretool.hooks.report import is_done
+
+CONFIGURED = {
+    "etc/kdump.conf": "path /var/crash\ncore_collector makedumpfile -l --message-level 7 -d 31\n",
+    "etc/sysconfig/kdump": 'KDUMP_POSTSCRIPT=""\nKDUMP_REQUIRED_PROGRAMS=""\nXCA='
+    "/usr/lib64/xen/bin/xen-crashdump-analyser\nCRASH_COREDUMP=no",
+}
+
+
+@pytest.mark.parametrize("system", systems.SYSTEMS)
+def test_install_is_idempotent_and_uninstall_restores(tmp_path: Path, system: str) -> None:
+    for name, text in CONFIGURED.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o640)
+    before = tree(tmp_path)
+    words = ("--system", system, "--root", str(tmp_path))
+    shown = tool("hook", "install", "--dry-run", *words)
+    assert tree(tmp_path) == before
+    assert tool("hook", "status", *words).returncode == 1
+    assert tool("hook", "install", *words).returncode == 0
+    installed = tree(tmp_path)
+    for name, (_, content) in installed.items():
+        if name not in before and content.startswith(b"#!"):
+            assert content.rstrip(b"\n") in shown.stdout
+    assert tool("hook", "install", *words).returncode == 0
+    assert tree(tmp_path) == installed
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "text"),
+    [
+        ("rhel", "etc/kdump.conf", "extra_bins /usr/bin/lspci\n"),
+        ("suse", "etc/sysconfig/kdump", 'KDUMP_POSTSCRIPT="/root/mine.sh"\n'),
+        ("suse", "etc/sysconfig/kdump", 'KDUMP_TRANSFER="scp"\n'),
+        ("xcp-ng", "etc/sysconfig/kdump", "XCA=/root/my-analyser\n"),
+    ],
+)
+def test_what_is_set_already_is_not_edited(
+    tmp_path: Path, system: str, name: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    done = tool("hook", "install", "--system", system, "--root", str(tmp_path))
+    assert done.returncode == 1
+    assert path.read_text() == text
+    assert b"by hand" in done.stderr
+    assert text.strip().encode() in done.stdout  # the whole line
+
+
+def test_line_merged_by_hand_is_installed(tmp_path: Path) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir(parents=True)
+    text = "extra_bins /usr/bin/lspci\n"
+    path.write_text(text)
+    words = ("--system", "rhel", "--root", str(tmp_path))
+    done = tool("hook", "install", *words)
+    tools = done.stderr.decode().rpartition("one line: ")[2].strip()
+    path.write_text(merged := f"{text.strip()} {tools}\n")
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert path.read_text() == merged
+
+
+CAPTURE = systems.CAPTURE
+SUSE = (
+    f"KDUMP_POSTSCRIPT='/bin/y; {CAPTURE} \"$DIR\"'\n"
+    f'KDUMP_REQUIRED_PROGRAMS="/bin/y {CAPTURE} /usr/bin/dd"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "text", "status"),
+    [
+        ("rhel", "etc/kdump.conf", "extra_bins /usr/bin/od /usr/bin/lspci /usr/bin/dd\n", 0),
+        ("rhel", "etc/kdump.conf", "extra_bins /usr/bin/ddrescue /usr/bin/odd\n", 1),
+        ("rhel", "etc/kdump.conf", "extra_bins /bin/x # /usr/bin/dd /usr/bin/od\n", 1),
+        ("suse", "etc/sysconfig/kdump", SUSE, 0),
+        ("suse", "etc/sysconfig/kdump", f'KDUMP_TRANSFER="scp"\n{SUSE}', 0),
+        ("suse", "etc/sysconfig/kdump", SUSE.partition("\n")[0] + "\n", 1),
+        ("suse", "etc/sysconfig/kdump", f'KDUMP_POSTSCRIPT="/bin/y" # not {CAPTURE}\n', 1),
+        ("xcp-ng", "etc/sysconfig/kdump", f"XCA=/root/mine # {CAPTURE}\n", 1),
+    ],
+)
+def test_what_was_merged_by_hand_is_told(
+    tmp_path: Path, system: str, name: str, text: str, status: int
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    words = ("--system", system, "--root", str(tmp_path))
+    assert tool("hook", "install", *words).returncode == status
+    assert tool("hook", "status", *words).returncode == status
+    done = tool("hook", "uninstall", *words)
+    assert path.read_text() == text
+    assert (b"take out by hand" in done.stderr) == (status == 0)
+
+
+def test_directory_of_the_installed_unit_is_kept(tmp_path: Path) -> None:
+    words = ("--system", "debian", "--root", str(tmp_path))
+    assert tool("hook", "install", *words, "--directory", "/srv/50% full").returncode == 0
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "install", *words).returncode == 0
+    assert "/srv/50%% full" in (tmp_path / systems.UNIT.lstrip("/")).read_text()
+    assert tool("hook", "install", *words, "--directory", "crash").returncode == 2
+    assert tool("hook", "install", "--system", "debian", "--root", "/nonexistent/x").returncode == 2
+    assert not Path("/nonexistent").exists()
+
+
+def test_system_without_kdump_is_said(tmp_path: Path) -> None:
+    done = tool("hook", "install", "--system", "suse", "--root", str(tmp_path))
+    assert b"etc/sysconfig/kdump was not there" in done.stderr
+
+
+def test_unit_of_a_zipapp_runs_the_zipapp(tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    shutil.copytree(ROOT / "vmcoretool", folder / "vmcoretool")
+    site = Path(click.__file__).parent
+    shutil.copytree(site, folder / "click")
+    app = tmp_path / "vmcoretool.pyz"
+    zipapp.create_archive(folder, app, main="vmcoretool.cli.entry:main")
+    root = tmp_path / "root"
+    root.mkdir()
+    words = [sys.executable, str(app), "hook", "install", "--system", "debian", "--root", str(root)]
+    subprocess.run(words, check=True, capture_output=True, cwd="/")
+    line = re.search(
+        "^ExecStart=(.*)$", (root / systems.UNIT.lstrip("/")).read_text(), re.MULTILINE
+    )
+    assert line
+    crash = tmp_path / "crash/2026-11-25"
+    crash.mkdir(parents=True)
+    shutil.copy(SAMPLE, crash / "vmcore")
+    words = [*shlex.split(line[1])[:-1], str(crash.parent)]
+    subprocess.run(words, cwd="/", check=True, capture_output=True)
+    assert b"VERIFIED" in (crash / "vmcoretool.txt").read_bytes()
+
+
+def test_foreign_file_in_the_place_of_ours_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "etc/kdump/post.d/90-vmcoretool.sh"
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\necho mine\n")
+    assert tool("hook", "install", "--system", "rhel", "--root", str(tmp_path)).returncode == 1
+    tool("hook", "uninstall", "--system", "rhel", "--root", str(tmp_path))
+    assert path.read_text() == "#!/bin/sh\necho mine\n"
+
+
+def test_older_files_of_ours_are_brought_up_to_date(tmp_path: Path) -> None:
+    plan = systems.plan_of("suse")
+    install.install(install.look(plan, str(tmp_path)))
+    hook = tmp_path / systems.CAPTURE.lstrip("/")
+    hook.write_text(hook.read_text() + "# older\n")
+    assert {step.state for step in install.look(plan, str(tmp_path))} == {"installed", "changed"}
+    install.install(install.look(plan, str(tmp_path)))
+    assert hook.read_text() == HOOK.read_text()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"a", b"\xff\xfe\n", b"a\n\n"])
+def test_configuration_is_given_back_byte_for_byte(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    plan = systems.plan_of("rhel")
+    install.install(install.look(plan, str(tmp_path)))
+    install.install(install.look(plan, str(tmp_path)))
+    assert path.read_bytes().startswith(content or b"")
+    assert path.read_bytes().endswith(b"end\n")
+    written = path.read_bytes()
+    path.write_bytes(written + b"added since\n")
+    install.uninstall(install.look(plan, str(tmp_path)))
+    own = content + b"\n" if content and not content.endswith(b"\n") else content or b""
+    assert path.read_bytes() == own + b"added since\n"
+    path.write_bytes(written.replace(b"bins ", b"bins  "))  # the lines of another version
+    install.install(install.look(plan, str(tmp_path)))
+    assert path.read_bytes() == written
+    install.uninstall(install.look(plan, str(tmp_path)))
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"# x\n" * (1 << 18) + b"path /data\n", b"larger than 1 MiB"),
+        (b"path /data\r\nxfs /dev/sda1\r\n", b"CR LF"),
+        (b"path /data\r", b"CR LF"),
+    ],
+)
+def test_configuration_that_is_not_edited(tmp_path: Path, content: bytes, why: bytes) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    words = ("--system", "rhel", "--root", str(tmp_path))
+    done = tool("hook", "install", *words)
+    assert done.returncode == 1
+    assert why in done.stdout
+    assert path.read_bytes() == content
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("target", ["{}/elsewhere", "../../elsewhere"])
+def test_links_out_of_the_root_are_not_followed(tmp_path: Path, target: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (root / "etc").mkdir(parents=True)
+    elsewhere.mkdir()
+    (root / "etc/systemd").symlink_to(target.format(tmp_path))
+    done = tool("hook", "install", "--system", "debian", "--root", str(root))
+    assert done.returncode == 1
+    assert b"leads out of" in done.stdout
+    assert list(elsewhere.iterdir()) == []
+    (root / "etc/systemd").unlink()
+    (root / "lib").mkdir()
+    (root / "etc/systemd").symlink_to("../lib")
+    assert tool("hook", "install", "--system", "debian", "--root", str(root)).returncode == 0
+    assert (root / "lib/system/vmcoretool-report.service").is_file()
+
+
+def test_configuration_keeps_its_selinux_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_text("path /var/crash\n")
+    labels = {path.stat().st_ino: b"system_u:object_r:kdump_etc_t:s0\0"}
+    monkeypatch.setattr(os, "getxattr", lambda place, _, **__: labels[Path(place).stat().st_ino])
+    monkeypatch.setattr(
+        os, "setxattr", lambda place, _, label: labels.update({os.fstat(place).st_ino: label})
+    )
+    old = path.stat().st_ino
+    install.install(install.look(systems.plan_of("rhel"), str(tmp_path)))
+    assert labels[path.stat().st_ino] == labels[old]
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ("ID=fedora\n", b"rhel"),
+        ('NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n', b"rhel"),
+        ('ID="xenenterprise"\nID_LIKE="centos rhel fedora"\n', b"xcp-ng"),
+        ("ID=linuxmint\nID_LIKE='ubuntu debian'\n", b"debian"),
+        ('ID="sle-micro"\nID_LIKE="suse"\n', b"suse"),
+    ],
+)
+def test_system_is_known_by_its_os_release(tmp_path: Path, text: str, system: bytes) -> None:
+    place = tmp_path / "usr/lib/os-release"
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").symlink_to("../usr/lib/os-release")
+    done = tool("hook", "install", "--dry-run", "--root", str(tmp_path))
+    assert done.stdout.startswith(b"system: " + system)
+    name = text.partition("ID=")[2].partition("\n")[0].strip('"')
+    if name in ("fedora", "rocky"):
+        named = tool("hook", "install", "--dry-run", "--root", str(tmp_path), "--system", name)
+        assert done.stdout.partition(b"\n")[2] == named.stdout
+    place.write_text("ID=plan9\n")
+    unknown = tool("hook", "install", "--root", str(tmp_path))
+    assert unknown.returncode == 2
+    assert b"rhel, suse, debian, xcp-ng" in unknown.stderr
+    assert not (tmp_path / "etc/systemd").exists()
+
+
+def test_program_that_the_unit_runs_is_chosen_and_kept(tmp_path: Path) -> None:
+    words = ("--system", "debian", "--root", str(tmp_path))
+    program = "/opt/50% of it/vmcoretool"
+    assert tool("hook", "install", *words, "--exec", program).returncode == 0
+    text = (tmp_path / systems.UNIT.lstrip("/")).read_text()
+    assert 'ExecStart="/opt/50%% of it/vmcoretool" hook run /var/crash\n' in text
+    assert tool("hook", "status", *words).returncode == 0
+    assert tool("hook", "install", *words).returncode == 0
+    assert (tmp_path / systems.UNIT.lstrip("/")).read_text() == text
+    assert tool("hook", "install", *words, "--exec", "bin/vmcoretool").returncode == 2
+
+
+def test_what_others_can_change_is_not_run_as_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    program = tmp_path / "bin/vmcoretool"
+    program.parent.mkdir()
+    program.write_text("#!/usr/bin/env python3\n")
+    assert trust.not_roots_alone(str(program)) is None
+    program.parent.chmod(0o777)
+    assert trust.not_roots_alone(str(program)) == (
+        str(program.parent),
+        "may be written to by everybody",
+    )
+    program.parent.chmod(0o755)
+    (tmp_path / "python").touch()
+    os.chown(tmp_path / "python", 1000, 1000)
+    (tmp_path / "link").symlink_to("python")
+    program.write_text(f"#!{tmp_path}/link\n")
+    assert trust.not_roots_alone(str(program)) == (str(tmp_path / "python"), "belongs to user 1000")
+    monkeypatch.setattr("vmcoretool.hooks.install.install", lambda steps: steps)
+    monkeypatch.setattr("vmcoretool.hooks.install.look", lambda *_: ())
+    words = ["hook", "install", "--system", "debian", "--exec", str(program)]
+    assert run_command_line(words) == 1
+    assert "belongs to user 1000, and the unit would run it as root" in capsys.readouterr().err
+    assert run_command_line([*words, "--allow-writable"]) == 0
+    assert run_command_line([*words, "--dry-run"]) == 0
+    # this very package: its own files and all that python imports from
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "bin")])
+    program.parent.chmod(0o775)
+    os.chown(program.parent, 0, 1000)
+    found = trust.not_roots_alone(None)
+    assert found is not None
+
+
+def test_writing_without_root_is_refused_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    words = ["--system", "debian", "--root", str(tmp_path)]
+    assert run_command_line(["hook", "install", *words]) == 5
+    said = capsys.readouterr().err
+    assert said.endswith("vmcoretool-report.service: Permission denied; writing there needs root\n")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("directory", ["/var/crash", "/srv/100% of it/crash"])
+def test_unit_is_valid(tmp_path: Path, directory: str) -> None:
+    unit = tmp_path / "vmcoretool-report.service"
+    unit.write_text(systems.unit(directory))
+    words = ["systemd-analyze", "verify", str(unit)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "vmcoretool" not in done.stderr
+    words = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
+    if "--offline" in tool_help(words[0]):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def tool_help(name: str) -> str:
+    return subprocess.run([name, "--help"], capture_output=True, text=True, check=False).stdout
+
+
+def test_selftest() -> None:
+    done = tool("hook", "selftest")
+    assert done.returncode == 0, done.stdout
+    assert b"the hook in sh: " in done.stdout
+    assert sys.executable in systems.unit("/var/crash")
+
+
+def test_selftest_tells_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "SHELLS", (("sh",), ("no-such-shell",)))
+    monkeypatch.setattr(selftest, "capture_script", lambda: "echo broken >&2\nexit 3\n")
+    trials = {trial.name: trial for trial in selftest.selftest()}
+    assert trials["the hook in sh"] == ("the hook in sh", "status 3: broken", False)
+    assert trials["the dump itself"].right
+    assert "the hook in no-such-shell" not in trials
+    monkeypatch.setattr(selftest, "SECONDS", 0.2)
+    monkeypatch.setattr(selftest, "capture_script", lambda: "exec sleep 60\n")
+    trials = {trial.name: trial for trial in selftest.selftest()}
+    assert trials["the hook in sh"][1:] == ("did not end within 0.2 s", False)
+    monkeypatch.setattr(selftest, "capture_script", lambda: "exit 0\n")  # but nothing captured
+    trials = {trial.name: trial for trial in selftest.selftest()}
+    assert trials["the hook in sh"][1:] == ("status 0: ", False)
+
+
+def test_selftest_names_tools_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(selftest, "SHELLS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_command_line(["hook", "selftest"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "FAIL dd: is not installed" in lines
+    assert "ok   sleep: is not installed" in lines  # one does without
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "why"),
+    [
+        (0o644, 0, ""),
+        (0o664, 0, ""),
+        (0o664, 1000, "may be written to by group 1000"),
+        (0o666, 0, "may be written to by everybody"),
+    ],
+)
+def test_who_may_change_a_file(tmp_path: Path, mode: int, owner: int, why: str) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    path = tmp_path / "program"
+    path.touch()
+    os.chown(path, 0, owner)
+    path.chmod(mode)
+    assert trust._open_to(str(path)) == why
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    chain = list(trust._chain(str(tmp_path / "a")))
+    assert {str(tmp_path / "a"), str(tmp_path / "b"), "/"} <= set(chain)
+    assert trust._open_to(str(tmp_path / "missing")) == "No such file or directory"
+    assert list(trust._of_program(str(tmp_path / "missing"))) == [str(tmp_path / "missing")]
+
+
+def test_systems_files_are_read_and_replaced_with_care(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kdump"
+    path.write_bytes(b"a\r\n\xff")
+    text = files.read(str(path))
+    files.write(str(path), text, 0o640)
+    assert path.read_bytes() == b"a\r\n\xff"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    handles = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="no regular file"):
+        files.read(str(tmp_path))
+    (tmp_path / "vmcoretool.json").mkdir()
+    assert not is_done(str(path))
+    (tmp_path / "vmcoretool.json").rmdir()
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
+    monkeypatch.setattr(files, "MAX_FILE", 3)
+    with pytest.raises(OSError, match="larger than"):
+        files.read(str(path))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(str(path), "new", 0o600)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kdump"]
+    assert path.read_bytes() == b"a\r\n\xff"
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write(str(tmp_path / "missing/kdump"), "new", 0o600)
+    assert caught.value.filename == str(tmp_path / "missing/kdump")

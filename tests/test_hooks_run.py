@@ -1,0 +1,395 @@
+"""After boot: a report beside each new, finished dump, and all that goes wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.hook_parts import CAPTURED, SAMPLE, crash_folder
+from tests.lab import packages
+from tests.support import ROOT, tool
+from tests.test_lab import mirror_answers
+from vmcoretool import write_report
+from vmcoretool.cli.main import run as run_command_line
+from vmcoretool.hooks import runner, selftest
+from vmcoretool.hooks.report import is_done
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_debians_own_savecore_then_the_unit(tmp_path: Path) -> None:
+    if packages.missing_tools({"makedumpfile": "makedumpfile", "dpkg": "dpkg"}):
+        pytest.skip("makedumpfile or dpkg is not installed")
+    place = packages.BOOKWORM.folder / "roots" / "kdump-tools"
+    if not place.exists() and not mirror_answers():
+        pytest.skip("the package kdump-tools cannot be fetched")
+    config = packages.BOOKWORM.root("kdump-tools") / "usr/sbin/kdump-config"
+    # a slice that makedumpfile reads; where it refuses one, Debian's pipe saves an empty file
+    sample = tmp_path / "vmcore"  # under a name that the script need not quote
+    shutil.copy(ROOT / "samples/xen-4.8-dom0-panic/vmcore", sample)
+    script = config.read_text().replace("vmcore_file=/proc/vmcore", f"vmcore_file={sample}")
+    assert str(sample) in script
+    (tmp_path / "kdump-config").write_text(script)
+    crash = tmp_path / "crash"
+    environment = {
+        **os.environ,
+        "KDUMP_COREDIR": str(crash),
+        "MAKEDUMP_ARGS": "-F -c -d 0",
+        "KDUMP_DUMP_DMESG": "0",
+        "KDUMP_COMPRESSION": "gzip",
+        "KDUMP_NUM_DUMPS": "0",
+    }
+    words = ["bash", str(tmp_path / "kdump-config"), "savecore"]
+    subprocess.run(words, env=environment, capture_output=True, check=False, timeout=60)
+    (dump,) = crash.glob("2*/dump.*")
+    before = dump.read_bytes()
+    done = tool("hook", "run", str(crash))
+    assert b"xen_phys_start 0x27a00000 verified" in done.stdout, done.stderr
+    report = json.loads((dump.parent / "vmcoretool.json").read_text())
+    assert report["relocation"]["xen_phys_start"] == "0x27a00000"
+    assert report["dump"]["layers"] == ["gzip", "flattened"]
+    assert report["report"]["dump"] == dump.name
+    assert dump.read_bytes() == before
+
+
+LAYOUTS = [
+    ("127.0.0.1-2026-11-25-03:00:00", "vmcore"),
+    ("2026-11-25-03-00", "vmcore"),
+    ("202611250300", "vmcore.202611250300"),
+    ("20261125-030000-UTC", "coredump.bin"),
+    ("20261125-030000-UTC", CAPTURED),
+    (".", "vmcore"),
+]
+
+
+@pytest.mark.parametrize(("folder", "dump"), LAYOUTS)
+def test_layouts(tmp_path: Path, folder: str, dump: str) -> None:
+    place = crash_folder(tmp_path, folder, dump)
+    done = tool("hook", "run", str(tmp_path))
+    assert b"verified" in done.stdout
+    for name in ("vmcoretool.json", "vmcoretool.txt"):
+        assert stat.S_IMODE((place / name).stat().st_mode) == 0o600
+    text = (place / "vmcoretool.txt").read_text()
+    assert "VERIFIED" in text
+    again = tool("hook", "run", str(tmp_path))
+    assert (again.stdout, again.stderr, again.returncode) == (b"", b"", 0)
+
+
+def test_what_is_not_finished_or_not_roots_is_left_alone(tmp_path: Path) -> None:
+    crash_folder(tmp_path, "1", "vmcore-incomplete")
+    crash_folder(tmp_path, "2", "dump-incomplete")
+    linked = crash_folder(tmp_path, "3", "real")
+    (linked / "vmcore").symlink_to("real")
+    foreign = crash_folder(tmp_path, "4")
+    if os.geteuid() == 0:
+        os.chown(foreign / "vmcore", 12345, 12345)
+    outside = crash_folder(tmp_path / "outside", "x")
+    (tmp_path / "5").symlink_to(outside)
+    done = tool("hook", "run", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout == b""
+    assert b"no regular file" in done.stderr
+    assert list(tmp_path.rglob("vmcoretool.*")) == []
+    if os.geteuid() == 0:
+        assert b"not owned by root" in done.stderr
+
+
+def test_hundred_old_dumps_are_done_once(tmp_path: Path) -> None:
+    for number in range(100):
+        folder = tmp_path / f"{number:012}"
+        folder.mkdir()
+        (folder / "vmcore").write_bytes(selftest.sample())
+    first = list(runner.run(str(tmp_path)))
+    assert len(first) == 100
+    assert all(one.right for one in first)
+    assert list(runner.run(str(tmp_path))) == []
+
+
+def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    (folder / "vmcore").write_bytes(b"junk\n")
+    done = tool("hook", "run", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"not inspected: /" in done.stderr
+    assert b"not a dump" in done.stderr
+    facts = json.loads((folder / "vmcoretool.json").read_text())
+    assert "not a dump" in facts["error"]
+    assert tool("hook", "run", str(tmp_path)).stderr == b""
+
+
+def test_nothing_planted_in_the_current_folder_is_run(tmp_path: Path) -> None:
+    # /var/crash is often world-writable: whoever calls the hook there must not import from it
+    crash_folder(tmp_path)
+    folder = crash_folder(tmp_path, "2026-11-26-03-00")
+    for name in ("click.py", "fcntl.py", "json.py", "vmcoretool.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
+    program = "import sys; sys.path.remove(''); from vmcoretool.cli.entry import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "hook", "run", "."],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    assert not (tmp_path / "RAN").exists(), done.stderr
+    assert b"verified" in done.stdout
+    assert (folder / "vmcoretool.json").exists()
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "lz4", "zst"])
+@pytest.mark.parametrize("name", ["vmcore", "vmcore.flat", "coredump.bin", "dump.202611250300"])
+def test_compressed_dumps_are_found(tmp_path: Path, name: str, ending: str) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / f"{name}.{ending}").write_bytes(b"x")
+    ((_, dump, _),) = runner.find_dumps(str(tmp_path))
+    assert dump == str(place / f"{name}.{ending}")
+
+
+def test_gzipped_vmcore_is_inspected(tmp_path: Path) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / "vmcore.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
+    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+
+
+@pytest.mark.parametrize("name", ["vmcore-incomplete", "dump-incomplete"])
+def test_what_was_never_finished_is_reported_once(tmp_path: Path, name: str) -> None:
+    place = crash_folder(tmp_path, dump=name)
+    (done,) = runner.run(str(tmp_path))
+    assert "no dump in this folder" in done.line  # written since boot: not finished yet
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    os.utime(place / name, (booted - 60, booted - 60))
+    (done,) = runner.run(str(tmp_path))
+    assert done.right
+    assert done.line.endswith("cut short: its name says that it was never finished")
+    assert f"{name} is cut short" in (place / "vmcoretool.txt").read_text()
+    assert list(runner.run(str(tmp_path))) == []
+    shutil.copy(SAMPLE, place / "vmcore")  # the whole dump is better
+    (done,) = runner.run(str(tmp_path))
+    assert "cut short" not in done.line
+
+
+def test_nothing_found_is_said(tmp_path: Path) -> None:
+    crash_folder(tmp_path / "node1/var/crash")
+    done = tool("hook", "run", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"no dump in this folder, nor in the folders in it" in done.stderr
+
+
+# the child fails as a system does: by its own error, out of memory, killed, hung
+TRANSIENT = [
+    ("raise OSError(116, 'Stale file handle', path)", "Stale file handle"),
+    ("raise OSError(5, 'Input/output error')", "Input/output error"),
+    ("raise MemoryError", "MemoryError"),
+    ("__import__('os').kill(__import__('os').getpid(), 9)", "killed by signal 9"),
+    ("__import__('time').sleep(60)", "no answer within"),
+]
+
+
+@pytest.mark.parametrize(("fails", "why"), TRANSIENT)
+def test_what_may_pass_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, why: str
+) -> None:
+    place = crash_folder(tmp_path)
+    program = (
+        "import vmcoretool.hooks.report as report, sys\n"
+        f"def write_report(path): {fails}\n"
+        "report.write_report = write_report\n"
+        "from vmcoretool.cli.entry import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        seconds = 5 if "no answer" in why else 60
+        (done,) = runner.run(str(tmp_path), runner.Limits(seconds=seconds))
+    assert why in done.line
+    assert done.line.endswith("tried again at the next run")
+    assert [path.name for path in place.iterdir()] == ["vmcore"]
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+
+
+def test_dump_that_could_not_be_read_everywhere_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses a page: the report has the rest, and is not the last one."""
+    place = crash_folder(tmp_path)
+    program = (
+        "import vmcoretool.formats.elf_pages as pages\n"
+        "def page(self, mfn): raise OSError(5, 'Input/output error')\n"
+        "pages.ElfPages.page = page\n"
+        "pages.ElfPages.run = lambda *_: b''\n"
+        "from vmcoretool.cli.entry import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        (done,) = runner.run(str(tmp_path))
+    assert done.right
+    assert done.line.endswith("not all could be read: it is tried again at the next run")
+    report = json.loads((place / "vmcoretool.json").read_text())
+    assert "page-unreadable" in [row["code"] for row in report["findings"]]
+    assert report["report"]["final"] is False
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+    assert list(runner.run(str(tmp_path))) == []
+
+
+def test_report_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path)
+    write_report(place / "vmcore")
+    assert is_done(str(place / "vmcore"))
+    report = place / "vmcoretool.json"
+    report.write_text(report.read_text().replace('"tool": "vmcoretool ', '"tool": "vmcoretool 0.'))
+    assert not is_done(str(place / "vmcore"))
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+    assert list(runner.run(str(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b'{"report": ' * 200_000,
+        b'{"report": {' * 200_000,
+        b'{"report": {"tool": ' + b"[" * 7000,
+        b"",
+        b"\xff",
+    ],
+)
+def test_odd_report_is_no_report(tmp_path: Path, content: bytes) -> None:
+    place = crash_folder(tmp_path)
+    (place / "vmcoretool.json").write_bytes(content)
+    assert not is_done(str(place / "vmcore"))
+    (place / "vmcoretool.json").unlink()
+    os.mkfifo(place / "vmcoretool.json")
+    assert not is_done(str(place / "vmcore"))
+    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+    assert is_done(str(place / "vmcore"))
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 12345)])
+def test_folders_that_others_can_exchange_are_not_touched(
+    tmp_path: Path, mode: int, group: int
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    place = crash_folder(tmp_path / "crash")
+    os.chown(tmp_path / "crash", 0, group)
+    (tmp_path / "crash").chmod(mode)
+    done = tool("hook", "run", str(tmp_path / "crash"))
+    assert done.returncode == 0
+    assert b"the folder is not root's alone: nothing in it is touched" in done.stderr
+    assert not (place / "vmcoretool.json").exists()
+    (tmp_path / "crash").chmod(mode | stat.S_ISVTX)
+    assert b"verified" in tool("hook", "run", str(tmp_path / "crash")).stdout
+    os.chown(place, 0, 12345)
+    place.chmod(0o775)
+    done = tool("hook", "run", str(tmp_path / "crash"))
+    assert b"skipped: the folder is not root's alone" in done.stderr
+
+
+def test_directory_full_of_junk(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"file-{number}").write_bytes(b"x")
+        (tmp_path / f"folder-{number}").mkdir()
+    os.mkfifo(tmp_path / "folder-1" / "vmcore")
+    (tmp_path / "folder-2" / "vmcore").mkdir()
+    done = tool("hook", "run", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stderr.count(b"\n") == 2
+    assert tool("hook", "run", str(tmp_path / "missing")).returncode == 0
+
+
+def test_hung_dump_and_greedy_inspection_end(tmp_path: Path) -> None:
+    crash_folder(tmp_path)
+    limits = runner.Limits(seconds=0)
+    (done,) = runner.run(str(tmp_path), limits)
+    assert not done.right
+    assert "no answer within" in done.line
+    script = (
+        "from vmcoretool.hooks.runner import limit_this_process\n"
+        "limit_this_process(5, 1 << 28)\nbytes(1 << 29)\n"
+    )
+    greedy = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert b"MemoryError" in greedy.stderr
+
+
+def test_disk_full_for_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = crash_folder(tmp_path)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(place / "vmcore")
+    assert [path.name for path in place.iterdir()] == ["vmcore"]
+
+
+def test_second_run_at_the_same_time_leaves_the_work_to_the_first(tmp_path: Path) -> None:
+    crash_folder(tmp_path)
+    first = runner.run(str(tmp_path))
+    next(first)
+    done = tool("hook", "run", str(tmp_path))
+    assert b"another vmcoretool is at work" in done.stderr
+    assert done.returncode == 0
+    assert list(first) == []
+
+
+def test_dump_deleted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = crash_folder(tmp_path)
+    find_dumps = runner.find_dumps
+
+    def deleting(directory: str) -> Any:
+        found = list(find_dumps(directory))
+        shutil.rmtree(place)
+        return iter(found)
+
+    monkeypatch.setattr(runner, "find_dumps", deleting)
+    (done,) = runner.run(str(tmp_path))
+    assert not done.right
+    assert "No such file" in done.line
+
+
+def test_library_writes_the_same(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path)
+    report = write_report(place / "vmcore")
+    assert "0x27800000 verified" in report.summary
+    facts = json.loads((place / "vmcoretool.json").read_text())
+    shown = json.loads(tool("inspect", "--json", place / "vmcore").stdout)
+    assert {key: facts[key] for key in shown} == shown
+
+
+def test_folder_that_vanishes_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["hook", "run", str(tmp_path / "missing")]) == 0
+    assert capsys.readouterr().err.endswith("missing: No such file or directory\n")
+
+
+def test_inspection_in_this_process_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(runner, "limit_this_process", lambda *given: limits.append(given))
+    dump = tmp_path / "vmcore"
+    dump.write_bytes(SAMPLE.read_bytes())
+    assert run_command_line(["hook", "report", str(dump), "7", "1024"]) == 0
+    assert limits == [(7, 1024)]
+    assert "xen_phys_start 0x27800000 verified" in capsys.readouterr().out
+    assert is_done(str(dump))
+    dump.write_bytes(b"hello")
+    assert run_command_line(["hook", "report", str(dump), "7", "1024"]) == runner.UNREADABLE
+    facts = json.loads((tmp_path / "vmcoretool.json").read_text())
+    assert facts["schema"] == "vmcoretool/report/1"
+    assert facts["error"] in capsys.readouterr().err
