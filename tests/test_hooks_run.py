@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
@@ -20,7 +21,7 @@ from tests.support import ROOT, tool
 from tests.test_lab import mirror_answers
 from vmcoretool import write_report
 from vmcoretool.cli.main import run as run_command_line
-from vmcoretool.hooks import runner, selftest
+from vmcoretool.hooks import dumps, runner, selftest
 from vmcoretool.hooks.report import is_done
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ LAYOUTS = [
     ("202611250300", "vmcore.202611250300"),
     ("20261125-030000-UTC", "coredump.bin"),
     ("20261125-030000-UTC", CAPTURED),
+    ("node1/var/crash/10.0.0.5-2026-11-25-03:00:00", "vmcore"),
     (".", "vmcore"),
 ]
 
@@ -86,16 +88,17 @@ def test_layouts(tmp_path: Path, folder: str, dump: str) -> None:
 
 
 def test_what_is_not_finished_or_not_roots_is_left_alone(tmp_path: Path) -> None:
-    crash_folder(tmp_path, "1", "vmcore-incomplete")
-    crash_folder(tmp_path, "2", "dump-incomplete")
-    linked = crash_folder(tmp_path, "3", "real")
+    crash = tmp_path / "crash"
+    crash_folder(crash, "1", "vmcore-incomplete")
+    crash_folder(crash, "2", "dump-incomplete")
+    linked = crash_folder(crash, "3", "real")
     (linked / "vmcore").symlink_to("real")
-    foreign = crash_folder(tmp_path, "4")
+    foreign = crash_folder(crash, "4")
     if os.geteuid() == 0:
         os.chown(foreign / "vmcore", 12345, 12345)
     outside = crash_folder(tmp_path / "outside", "x")
-    (tmp_path / "5").symlink_to(outside)
-    done = tool("hook", "run", str(tmp_path))
+    (crash / "5").symlink_to(outside)
+    done = tool("hook", "run", str(crash))
     assert done.returncode == 0
     assert done.stdout == b""
     assert b"no regular file" in done.stderr
@@ -153,7 +156,7 @@ def test_compressed_dumps_are_found(tmp_path: Path, name: str, ending: str) -> N
     place = tmp_path / "1"
     place.mkdir()
     (place / f"{name}.{ending}").write_bytes(b"x")
-    ((_, dump, _),) = runner.find_dumps(str(tmp_path))
+    ((_, dump, _),) = dumps.Search(str(tmp_path)).found()
     assert dump == str(place / f"{name}.{ending}")
 
 
@@ -168,7 +171,7 @@ def test_gzipped_vmcore_is_inspected(tmp_path: Path) -> None:
 def test_what_was_never_finished_is_reported_once(tmp_path: Path, name: str) -> None:
     place = crash_folder(tmp_path, dump=name)
     (done,) = runner.run(str(tmp_path))
-    assert "no dump in this folder" in done.line  # written since boot: not finished yet
+    assert done.line.endswith("; 1 still being written")  # since this boot
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     os.utime(place / name, (booted - 60, booted - 60))
     (done,) = runner.run(str(tmp_path))
@@ -181,11 +184,73 @@ def test_what_was_never_finished_is_reported_once(tmp_path: Path, name: str) -> 
     assert "cut short" not in done.line
 
 
-def test_nothing_found_is_said(tmp_path: Path) -> None:
-    crash_folder(tmp_path / "node1/var/crash")
+@pytest.mark.parametrize(
+    "folder", ["node1/var/crash/10.0.0.5-2026-11-25-03:00:00", "a/b/c/d/e/f/g/h"]
+)
+def test_dumps_of_a_server_of_many_nodes_are_found(tmp_path: Path, folder: str) -> None:
+    place = tmp_path / folder
+    place.mkdir(parents=True)
+    shutil.copy(ROOT / "samples/kdump-zlib/vmcore", place)
+    other = crash_folder(tmp_path / "node2/var/crash")
+    done = tool("hook", "run", str(tmp_path))
+    assert done.stdout.count(b"verified") == 2
+    for written in (place, other):
+        assert json.loads((written / "vmcoretool.json").read_text())["kind"] == "xen-host"
+    again = tool("hook", "run", str(tmp_path))
+    assert (again.stdout, again.stderr) == (b"", b"")
+
+
+def test_nothing_found_is_said_with_what_was_looked_at(tmp_path: Path) -> None:
+    crash_folder(tmp_path / "1/2/3/4/5/6/7/8")  # in the ninth
+    (tmp_path / "other").mkdir()
     done = tool("hook", "run", str(tmp_path))
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"no dump in this folder, nor in the folders in it" in done.stderr
+    said = "no dump in this folder, nor in the 9 folders below it (8 levels are looked at)"
+    assert done.stderr.decode() == f"vmcoretool: {tmp_path}: {said}\n"
+    (tmp_path / "empty").mkdir()
+    (nothing,) = runner.run(str(tmp_path / "empty"))
+    assert nothing.line == "no dump in this folder, nor below it (8 levels are looked at)"
+
+
+def test_what_others_made_is_not_looked_into(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("needs root")
+    crash_folder(tmp_path / "guest/var")
+    os.chown(tmp_path / "guest", 12345, 12345)
+    crash_folder(tmp_path / ".snapshot")
+    crash_folder(tmp_path / ".vmcoretool-notes.elf.7.0", dump=CAPTURED)
+    (tmp_path / "link").symlink_to(tmp_path / ".snapshot")
+    (done,) = runner.run(str(tmp_path))
+    assert done.line.endswith("; 1 that others can change are not looked into")
+    assert list(tmp_path.rglob("vmcoretool.json")) == []
+
+
+def test_who_is_not_root_reports_on_dumps_of_his_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = crash_folder(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    if os.getuid() == 0:
+        for path in (tmp_path, place, place / "vmcore"):
+            os.chown(path, 12345, -1)
+    ((_, dump, _),) = dumps.Search(str(tmp_path)).found()
+    assert dump == str(place / "vmcore")
+
+
+def test_search_for_dumps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        crash_folder(tmp_path / "junk" / str(number), "deep")
+    crash_folder(tmp_path, "zzz")
+    monkeypatch.setattr(dumps, "MAX_FOLDERS", 8)
+    found = list(dumps.Search(str(tmp_path)).found())
+    assert found[0].dump == str(tmp_path / "zzz/vmcore")  # the usual place comes first
+    assert found[-1].why == "only 8 folders are looked at"
+    monkeypatch.setattr(dumps, "MAX_NAMES", 1)
+    first, *_ = dumps.Search(str(tmp_path)).found()
+    assert first == (str(tmp_path), None, "only the last 1 of 2 are looked at")
+    made_up = {tmp_path.stat().st_dev}  # as /proc and /sys are
+    monkeypatch.setattr(dumps, "unreal_devices", lambda: made_up)
+    assert list(dumps.Search(str(tmp_path / "junk")).found())[1:] == []
 
 
 # the child fails as a system does: by its own error, out of memory, killed, hung
@@ -348,16 +413,28 @@ def test_second_run_at_the_same_time_leaves_the_work_to_the_first(tmp_path: Path
     assert list(first) == []
 
 
+def test_file_system_without_locks_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    crash_folder(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (done,) = runner.run(str(tmp_path))
+    assert done.state == "written"
+
+
 def test_dump_deleted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = crash_folder(tmp_path)
-    find_dumps = runner.find_dumps
+    search = dumps.Search.found
 
-    def deleting(directory: str) -> Any:
-        found = list(find_dumps(directory))
+    def deleting(self: dumps.Search) -> Any:
+        found = list(search(self))
         shutil.rmtree(place)
         return iter(found)
 
-    monkeypatch.setattr(runner, "find_dumps", deleting)
+    monkeypatch.setattr(dumps.Search, "found", deleting)
     (done,) = runner.run(str(tmp_path))
     assert not done.right
     assert "No such file" in done.line

@@ -42,7 +42,7 @@ def is_file(word: str) -> bool:
 
 def dump_in_folder(folder: str) -> str | None:
     """The file in a folder, or in the newest ones below it, that is named like a dump."""
-    from vmcoretool.hooks.runner import DUMP_NAMES  # noqa: PLC0415 - only for a folder
+    from vmcoretool.hooks.dumps import DUMP_NAMES  # noqa: PLC0415 - only for a folder
 
     def best(path: str) -> str | None:
         with os.scandir(path) as entries:

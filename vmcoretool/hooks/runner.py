@@ -1,52 +1,27 @@
-"""The folder in which kdump leaves its dumps: which are new and finished; a report beside each.
-
-Layouts, one folder per crash in all of them: RHEL and Fedora ``ADDRESS-DATE/vmcore`` (``.flat``
-from ssh), SUSE ``DATE/vmcore``, Debian and Ubuntu ``STAMP/dump.STAMP[.gz ...]`` or
-``vmcore.STAMP``, XCP-ng ``STAMP/coredump.bin`` or only ``readelf-Wn.out``.  What is still being
-written has another name (``vmcore-incomplete``, ``dump-incomplete``); where that is older than
-this boot, nothing writes it any more, and it is what is left of a crash.
-"""
+"""A report beside each new, finished dump below a folder: each made in a process of its own."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import re
-import stat
 import subprocess
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.hooks.report import AGAIN, INCOMPLETE, is_done
+from vmcoretool.hooks.dumps import Search
+from vmcoretool.hooks.report import AGAIN, is_done
 from vmcoretool.hooks.systems import own_command
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PACKED: Final = r"(?:\.(?:gz|bz2|xz|lz4|zst))?"
-# best first: a whole dump, then what remains of one
-DUMP_NAMES: Final = (
-    re.compile(rf"vmcore{_PACKED}"),
-    re.compile(rf"vmcore\.flat{_PACKED}"),
-    re.compile(rf"(?:dump|vmcore)\.\d{{8,14}}{_PACKED}"),
-    re.compile(rf"coredump\.bin{_PACKED}"),
-    re.compile(r"vmcoretool-notes\.elf"),
-    re.compile(rf"(?:vmcore|dump){INCOMPLETE}"),
-    re.compile(r"readelf-Wn\.out"),
-)
-MAX_FOLDERS: Final = 10_000
 SECONDS: Final = 600
 """Wall time for one dump."""
 CPU_SECONDS: Final = 300
 MEMORY: Final = 1 << 30
 UNREADABLE: Final = 3
 """The child's exit code where the dump itself is why there is no answer, and will be again."""
-_NOTHING: Final = (
-    "no dump in this folder, nor in the folders in it; deeper ones are not looked at, "
-    "nor what is still being written"
-)
 _STEP: Final = 0.1
 _GRACE: Final = 2.0
 
@@ -59,72 +34,29 @@ class Limits(NamedTuple):
     memory: int = MEMORY
 
 
+State = Literal["written", "unreadable", "again", "skipped", "nothing"]
+
+
 class Done(NamedTuple):
-    """What was done about one folder: a line for the log, and whether it went well."""
+    """What was done about one folder.
+
+    Attributes:
+        folder: its path.
+        dump: the dump that was looked at, or None.
+        line: one line for a log.
+        state: a report was "written"; or why it could not be, as the dump is "unreadable"; the
+            dump is tried "again" at the next run; it is "skipped"; or "nothing" was found.
+    """
 
     folder: str
+    dump: str | None
     line: str
-    right: bool
+    state: State
 
-
-def find_dumps(directory: str) -> Iterator[tuple[str, str | None, str]]:
-    """(folder, dump or None, why not) of the directory and each folder in it with a dump.
-
-    Symbolic links are not followed, and what is not root's is not touched: the answer is written
-    by root beside it.
-
-    Raises:
-        OSError: the directory cannot be listed, or others may exchange what is in it.
-    """
-    own = os.stat(directory)
-    why = _shared(own)
-    if why and not (own.st_uid == 0 and own.st_mode & stat.S_ISVTX):
-        raise PermissionError(errno.EPERM, f"{why}: nothing in it is touched", directory)
-    names = sorted(os.listdir(directory))
-    if len(names) > MAX_FOLDERS:
-        yield directory, None, f"only the last {MAX_FOLDERS} of {len(names)} names are looked at"
-    for name in ("", *names[-MAX_FOLDERS:]):
-        folder = os.path.join(directory, name) if name else directory
-        try:
-            status = os.lstat(folder) if name else own
-            if not stat.S_ISDIR(status.st_mode):
-                continue
-            dump, why = _dump_in(folder, status)
-        except OSError as error:
-            dump, why = None, error.strerror or str(error)
-        if dump or why:
-            yield folder, dump, why
-
-
-def _shared(status: os.stat_result) -> str:
-    """Why a folder is not root's alone, or ""."""
-    if status.st_uid != 0:
-        return "the folder is not root's"
-    group = status.st_mode & stat.S_IWGRP and status.st_gid != 0
-    if group or status.st_mode & stat.S_IWOTH:
-        return "the folder is not root's alone"
-    return ""
-
-
-def _dump_in(folder: str, status: os.stat_result) -> tuple[str | None, str]:
-    names = sorted(os.listdir(folder))
-    fits = [name for pattern in DUMP_NAMES for name in names if pattern.fullmatch(name)]
-    why = ""
-    for name in fits:
-        path = os.path.join(folder, name)
-        own = os.lstat(path)
-        if name.endswith(INCOMPLETE) and own.st_mtime >= _booted():
-            continue  # it is being written
-        if _shared(status):
-            return None, _shared(status)
-        if stat.S_ISREG(own.st_mode) and own.st_uid == 0:
-            return path, ""
-        why = f"{name} is {'no regular file' if own.st_uid == 0 else 'not owned by root'}"
-    return None, why
-
-
-def _booted() -> float:
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    @property
+    def right(self) -> bool:
+        """Whether a report was written."""
+        return self.state == "written"
 
 
 def run(directory: str, limits: Limits = Limits()) -> Iterator[Done]:  # noqa: B008 - immutable
@@ -135,19 +67,30 @@ def run(directory: str, limits: Limits = Limits()) -> Iterator[Done]:  # noqa: B
         BlockingIOError: another process is at it.
     """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    found = False
+    any_found = False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for folder, dump, why in find_dumps(directory):
-            found = True
-            if dump is None:
-                yield Done(folder, f"skipped: {why}", right=False)
-            elif not is_done(dump):
-                yield _report(folder, dump, limits)
-        if not found:
-            yield Done(directory, _NOTHING, right=False)
+        _lock(handle)
+        search = Search(directory)
+        for found in search.found():
+            any_found = True
+            if found.dump is None:
+                yield Done(found.folder, None, f"skipped: {found.why}", "skipped")
+            elif not is_done(found.dump):
+                yield _report(found.folder, found.dump, limits)
+        if not any_found:
+            yield Done(directory, None, search.nothing(), "nothing")
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        # a file system without locks: the same work done twice costs time alone
+        return
 
 
 def _report(folder: str, dump: str, limits: Limits) -> Done:
@@ -160,10 +103,11 @@ def _report(folder: str, dump: str, limits: Limits) -> Done:
     line = said.strip().splitlines()[-1] if said.strip() else f"ended with status {code}"
     line = printable(line.removeprefix("vmcoretool: "))
     if code == 0:
-        return Done(folder, line, right=True)
+        return Done(folder, dump, line, "written")
     # what the dump is like stays as it is; what the system refused may go well another time
-    again = "" if code == UNREADABLE else f"; {AGAIN}"
-    return Done(folder, f"not inspected: {line}{again}", right=False)
+    if code == UNREADABLE:
+        return Done(folder, dump, f"not inspected: {line}", "unreadable")
+    return Done(folder, dump, f"not inspected: {line}; {AGAIN}", "again")
 
 
 def _run(words: list[str], seconds: float) -> tuple[int, str]:
