@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -324,14 +325,95 @@ def test_what_others_can_change_is_not_run_as_root(
     words = ["hook", "install", "--system", "debian", "--exec", str(program)]
     assert run_command_line(words) == 1
     assert "belongs to user 1000, and the unit would run it as root" in capsys.readouterr().err
-    assert run_command_line([*words, "--allow-writable"]) == 0
+    assert run_command_line([*words, "--trust-this-python"]) == 0
     assert run_command_line([*words, "--dry-run"]) == 0
-    # this very package: its own files and all that python imports from
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "bin")])
-    program.parent.chmod(0o775)
-    os.chown(program.parent, 0, 1000)
-    found = trust.not_roots_alone(None)
-    assert found is not None
+
+
+def test_refusal_prints_the_line_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (ROOT / "README.md").read_text()
+    monkeypatch.setattr(trust, "not_roots_alone", lambda _: ("/home/me", "belongs to user 1000"))
+    written: list[int] = []
+    monkeypatch.setattr("vmcoretool.hooks.install.look", lambda *_: ())
+    monkeypatch.setattr("vmcoretool.hooks.install.install", lambda _: written.append(1))
+    words = ["hook", "install", "--system", "debian"]
+    assert run_command_line([*words, "--json"]) == 1
+    out, err = capsys.readouterr()
+    why = "/home/me belongs to user 1000, and the unit would run it as root at each boot"
+    assert json.loads(out)["trouble"] == why
+    assert err.splitlines() == [
+        f"vmcoretool: {why}",
+        f"vmcoretool: install vmcoretool where only root can write: {trust.roots_own()}",
+        "vmcoretool: nothing was installed; --trust-this-python goes on all the same",
+    ]
+    assert written == []
+    assert run_command_line([*words, "--trust-this-python"]) == 0
+    assert written == [1]
+    monkeypatch.setattr(sys, "version_info", (3, 11, 2))
+    for version in ("python3.11", "python3.9"):  # as in Debian 12, and in RHEL 9
+        (tmp_path / version).touch()
+        (tmp_path / "python3").unlink(missing_ok=True)
+        (tmp_path / "python3").symlink_to(version)
+        assert f"`{trust.roots_own(str(tmp_path / 'python3'))}`" in readme
+
+
+def root_owned(place: Path) -> Path:
+    if os.geteuid():
+        pytest.skip("needs root")
+    (place / "bin").mkdir(parents=True)
+    (place / "bin/python3").symlink_to("/bin/sh")
+    (place / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    packages = place / "lib/python3.11/site-packages"
+    (packages / "click").mkdir(parents=True)
+    (packages / "click/core.py").touch()
+    program = place / "bin/vmcoretool"
+    program.write_text(f"#!{place}/bin/python3\n")
+    return packages
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pyvenv.cfg", "lib/python3.11/site-packages", "lib/python3.11/site-packages/click/core.py"],
+)
+def test_all_that_a_program_imports_is_looked_at(tmp_path: Path, name: str) -> None:
+    root_owned(tmp_path / "v")
+    program = str(tmp_path / "v/bin/vmcoretool")
+    assert trust.not_roots_alone(program) is None
+    os.chown(tmp_path / "v" / name, 1000, 1000)
+    assert trust.not_roots_alone(program) == (str(tmp_path / "v" / name), "belongs to user 1000")
+
+
+def test_all_that_this_python_imports_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = root_owned(tmp_path / "v")
+    monkeypatch.setattr(trust, "own_command", lambda: ("/bin/sh",))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # not by python -m
+    monkeypatch.setattr(sys, "path", ["/", "zip", str(packages)])
+    assert trust.not_roots_alone(None) is None
+    os.chown(packages / "click/core.py", 1000, 1000)
+    assert trust.not_roots_alone(None) == (f"{packages}/click/core.py", "belongs to user 1000")
+    os.chown(packages / "click/core.py", 0, 0)
+    # in a sticky folder nobody can exchange root's files, but everybody can add a click.py
+    common = tmp_path / "common"
+    common.mkdir()
+    common.chmod(0o1777)
+    (common / "in").mkdir()
+    monkeypatch.setattr(sys, "path", [str(common / "in")])
+    assert trust.not_roots_alone(None) is None
+    monkeypatch.setattr(sys, "path", [str(common)])
+    assert trust.not_roots_alone(None) == (str(common), "may be written to by everybody")
+
+
+def test_current_folder_of_python_m_is_not_the_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    if os.geteuid():
+        pytest.skip("needs root")
+    done = tool("hook", "install", "--dry-run", "--system", "debian", cwd=tmp_path)
+    assert b"may be written to" not in done.stderr
 
 
 def test_writing_without_root_is_refused_with_the_cure(
@@ -416,7 +498,7 @@ def test_who_may_change_a_file(tmp_path: Path, mode: int, owner: int, why: str) 
     path.touch()
     os.chown(path, 0, owner)
     path.chmod(mode)
-    assert trust._open_to(str(path)) == why
+    assert trust._open_to(str(path), sticky=True) == why
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
@@ -424,7 +506,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     chain = list(trust._chain(str(tmp_path / "a")))
     assert {str(tmp_path / "a"), str(tmp_path / "b"), "/"} <= set(chain)
-    assert trust._open_to(str(tmp_path / "missing")) == "No such file or directory"
+    assert trust._open_to(str(tmp_path / "missing"), sticky=True) == "No such file or directory"
     assert list(trust._of_program(str(tmp_path / "missing"))) == [str(tmp_path / "missing")]
 
 

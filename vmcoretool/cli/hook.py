@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from vmcoretool.cli.exits import Exit
-from vmcoretool.cli.output import complain, emit
+from vmcoretool.cli.options import json_option
+from vmcoretool.cli.output import complain, emit, emit_json, settings
 from vmcoretool.hooks.systems import SYSTEMS, system_named
 from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from vmcoretool.cli.hook_objects import Chosen
     from vmcoretool.hooks.install import Step
-    from vmcoretool.hooks.systems import Plan
+    from vmcoretool.hooks.runner import Done
 
 
 @click.group("hook")
@@ -41,6 +43,7 @@ def _system(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 
 def _where(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
+        json_option,
         click.option(
             "--exec",
             "program",
@@ -77,93 +80,133 @@ def _where(function: Callable[..., Any]) -> Callable[..., Any]:
 @_where
 @click.option("--dry-run", is_flag=True, help="Show every file and line, and change nothing.")
 @click.option(
-    "--allow-writable",
+    "--trust-this-python",
     is_flag=True,
-    help="Go on where others than root can change what the unit runs.",
+    help="Go on where others than root can change what the unit runs as root.",
 )
-def install_command(*, dry_run: bool, allow_writable: bool, **where: str | None) -> int:
+def install_command(
+    *, as_json: bool, dry_run: bool, trust_this_python: bool, **where: str | None
+) -> int:
     """Install the hooks of a system; what is not vmcoretool's is never overwritten."""
-    plan, steps = _steps(**where)
-    open_to_others = _complain_of_others(plan, where["root"] or "/")
+    from vmcoretool.cli.hook_objects import changes_object, content_of  # noqa: PLC0415 - as click's
+
+    chosen = _choose(as_json=as_json, **where)
+    open_to_others = _complain_of_others(chosen)
     if dry_run:
-        for step in steps:
+        if as_json:
+            emit_json(changes_object("install", chosen, (), trouble=open_to_others, contents=True))
+            return 0
+        for step in chosen.steps:
             emit(f"--- {printable(step.path)}: {_state(step)}")
-            emit(_shown(step))
+            emit(content_of(step.change))
         return 0
-    if open_to_others and not allow_writable:
-        complain("nothing was installed; --allow-writable goes on all the same")
+    if open_to_others and not trust_this_python:
+        complain("nothing was installed; --trust-this-python goes on all the same")
+        if as_json:
+            emit_json(changes_object("install", chosen, (), trouble=open_to_others))
         return 1
-    return _install(plan, steps, where["root"] or "/")
+    return _install(chosen, as_json=as_json)
 
 
-def _install(plan: Plan, steps: tuple[Step, ...], root: str) -> int:
+def _install(chosen: Chosen, *, as_json: bool) -> int:
     from vmcoretool.hooks.install import (  # noqa: PLC0415 - as all of click's commands
         install,
         without_configuration,
     )
 
-    missing = without_configuration(steps)
+    missing = without_configuration(chosen.steps)
     try:
-        changed = install(steps)
+        changed = install(chosen.steps)
     except PermissionError as error:
         return _needs_root(error)
-    for step in steps:
-        emit(f"{printable(step.path)}: {'written' if step in changed else _state(step)}")
+    refused = [step for step in chosen.steps if step.state == "refused"]
+    lacking = [f"{path} was not there: install kdump, or nothing runs the hook" for path in missing]
+    trouble = [*(f"{step.path}: {_state(step)}" for step in refused), *lacking]
+    _tell("install", chosen, changed, as_json=as_json, trouble="; ".join(trouble) or None)
+    for step in refused:
         if step.by_hand:
-            complain(f"{printable(step.path)}, by hand: {step.by_hand}")
-    for path in missing:
-        complain(f"{printable(path)} was not there: install kdump, or nothing runs the hook")
-    if changed:
-        _say_what_next(plan, root)
-    return int(any(step.state == "refused" for step in steps))
+            complain(f"{step.path}, by hand: {step.by_hand}")
+    for line in lacking:
+        complain(line)
+    return int(bool(refused))
 
 
 @command.command("uninstall")
 @_where
-def uninstall_command(**where: str | None) -> int:
+def uninstall_command(*, as_json: bool, **where: str | None) -> int:
     """Take away exactly what install wrote."""
     from vmcoretool.hooks.install import uninstall  # noqa: PLC0415 - as above
 
-    plan, steps = _steps(**where)
+    chosen = _choose(as_json=as_json, **where)
     try:
-        removed = uninstall(steps)
+        removed = uninstall(chosen.steps)
     except PermissionError as error:
         return _needs_root(error)
-    for step in steps:
-        emit(f"{printable(step.path)}: {'removed' if step in removed else _state(step)}")
-        if step.state == "installed" and step.why:
-            complain(f"{printable(step.path)}: take out by hand what was added by hand")
-    if removed:
-        _say_what_next(plan, where["root"] or "/", removed=True)
+    by_hand = [step for step in chosen.steps if step.state == "installed" and step.why]
+    left = [f"{printable(step.path)}: take out by hand what was added by hand" for step in by_hand]
+    _tell("uninstall", chosen, removed, as_json=as_json, trouble="; ".join(left) or None)
+    for line in left:
+        complain(line)
     return 0
 
 
 @command.command("status")
 @_where
-def status_command(**where: str | None) -> int:
+def status_command(*, as_json: bool, **where: str | None) -> int:
     """Say what is installed; 1 where not all of it is as it should be."""
-    _, steps = _steps(**where)
-    for step in steps:
-        emit(f"{printable(step.path)}: {_state(step)}")
-    return int(any(step.state != "installed" for step in steps))
+    chosen = _choose(as_json=as_json, **where)
+    wrong = sum(step.state != "installed" for step in chosen.steps)
+    trouble = f"{wrong} of {len(chosen.steps)} are not installed" if wrong else None
+    _tell("status", chosen, (), as_json=as_json, trouble=trouble)
+    return int(wrong > 0)
+
+
+def _tell(
+    name: str, chosen: Chosen, made: Sequence[Step], *, as_json: bool, trouble: str | None
+) -> None:
+    if as_json:
+        from vmcoretool.cli.hook_objects import changes_object  # noqa: PLC0415 - as above
+
+        emit_json(changes_object(name, chosen, made, trouble=trouble))
+        return
+    word = "removed" if name == "uninstall" else "written"
+    for step in chosen.steps:
+        emit(f"{printable(step.path)}: {word if step in made else _state(step)}")
+    if made:
+        _say_what_next(chosen, removed=name == "uninstall")
 
 
 @command.command("run")
 @click.argument("directory")
-def run_command(directory: str) -> int:
+@json_option
+def run_command(directory: str, *, as_json: bool) -> int:
     """Write vmcoretool.json and vmcoretool.txt beside each new, finished dump below DIRECTORY.
 
     The exit code is 0 whatever a dump is like: a hook never fails.
     """
     from vmcoretool.hooks.runner import run  # noqa: PLC0415 - as above
 
+    reports: list[Done] = []
+    trouble: str | None = "interrupted"
     try:
         for done in run(directory):
-            (emit if done.right else complain)(f"{printable(done.folder)}: {done.line}")
+            reports.append(done)
+            if not done.right:
+                complain(f"{printable(done.folder)}: {done.line}")
+            elif not as_json:
+                emit(f"{printable(done.folder)}: {done.line}")
+        trouble = reports[-1].line if reports and reports[-1].state == "nothing" else None
     except BlockingIOError:
-        complain(f"{printable(directory)}: another vmcoretool is at work")
+        trouble = "another vmcoretool is at work"
+        complain(f"{printable(directory)}: {trouble}")
     except OSError as error:
-        complain(f"{printable(directory)}: {error.strerror or error}")
+        trouble = error.strerror or str(error)
+        complain(f"{printable(directory)}: {trouble}")
+    finally:
+        if as_json:
+            from vmcoretool.cli.hook_objects import run_object  # noqa: PLC0415 - as above
+
+            emit_json(run_object(directory, reports, trouble))
     return 0
 
 
@@ -188,20 +231,32 @@ def report_command(path: str, cpu_seconds: int, memory: int) -> int:
 
 
 @command.command("selftest")
-def selftest_command() -> int:
+@json_option
+def selftest_command(*, as_json: bool) -> int:
     """Try the capture hook with this system's shells on a small real dump."""
+    from vmcoretool.cli.hook_objects import selftest_object  # noqa: PLC0415 - as above
     from vmcoretool.hooks.selftest import selftest  # noqa: PLC0415 - as above
 
-    right = True
+    trials = []
     for trial in selftest():
-        right = right and trial.right
-        emit(f"{'ok  ' if trial.right else 'FAIL'} {trial.name}: {printable(trial.outcome)}")
-    return int(not right)
+        trials.append(trial)
+        if not as_json:
+            outcome = printable(trial.outcome)
+            emit(f"{'ok  ' if trial.right else 'FAIL'} {trial.name}: {outcome}")
+    if as_json:
+        emit_json(selftest_object(trials))
+    return int(not all(trial.right for trial in trials))
 
 
-def _steps(
-    system: str | None, root: str | None, directory: str | None, program: str | None
-) -> tuple[Plan, tuple[Step, ...]]:
+def _choose(
+    *,
+    system: str | None,
+    root: str | None,
+    directory: str | None,
+    program: str | None,
+    as_json: bool,
+) -> Chosen:
+    from vmcoretool.cli.hook_objects import Chosen  # noqa: PLC0415 - as above
     from vmcoretool.hooks.install import installed_choices, look  # noqa: PLC0415 - as above
     from vmcoretool.hooks.systems import plan_of, system_under  # noqa: PLC0415 - as above
 
@@ -211,30 +266,29 @@ def _steps(
         if system is None:
             known = ", ".join(SYSTEMS)
             raise click.UsageError(f"os-release names no system known here: --system, of {known}")
-        emit(f"system: {system}, by its os-release")
+        if not (as_json or settings.quiet):
+            emit(f"system: {system}, by its os-release")
     there = installed_choices(root)
     plan = plan_of(system, directory or there[0], program or there[1])
-    return plan, look(plan, root)
+    return Chosen(root, plan, look(plan, root))
 
 
-def _complain_of_others(plan: Plan, root: str) -> bool:
-    """Warn where others than root can change what the unit runs; whether it is so."""
+def _complain_of_others(chosen: Chosen) -> str | None:
+    """Warn where others than root can change what the unit runs; who can, or None."""
     import os  # noqa: PLC0415 - as above
 
-    from vmcoretool.hooks.trust import not_roots_alone  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.trust import not_roots_alone, roots_own  # noqa: PLC0415 - as above
 
-    if os.path.realpath(root) != "/":
-        return False  # who may write to what there cannot be seen from here
-    found = not_roots_alone(plan.program)
+    if os.path.realpath(chosen.root) != "/":
+        return None  # who may write to what there cannot be seen from here
+    found = not_roots_alone(chosen.plan.program)
     if found is None:
-        return False
+        return None
     place, why = found
-    complain(f"{printable(place)} {why}, and the unit would run it as root at each boot")
-    complain(
-        "install vmcoretool as root in a place that is root's alone, such as a virtual environment "
-        "made with 'sudo python3 -m venv /opt/vmcoretool', and run 'hook install' from there"
-    )
-    return True
+    said = f"{printable(place)} {why}, and the unit would run it as root at each boot"
+    complain(said)
+    complain(f"install vmcoretool where only root can write: {roots_own()}")
+    return said
 
 
 def _needs_root(error: PermissionError) -> int:
@@ -242,24 +296,16 @@ def _needs_root(error: PermissionError) -> int:
     return Exit.REFUSED
 
 
-def _say_what_next(plan: Plan, root: str, *, removed: bool = False) -> None:
+def _say_what_next(chosen: Chosen, *, removed: bool) -> None:
     from vmcoretool.hooks.systems import command_of  # noqa: PLC0415 - as above
 
+    root, plan = chosen.root, chosen.plan
     where = "" if root == "/" else f"in {printable(root)}, "
-    emit(f"{where}now run: {'; '.join(plan.afterwards)}")
-    if root != "/" and not removed:
-        emit(f"the unit there runs: {printable(' '.join(command_of(plan.program)))}")
+    if not settings.quiet:
+        emit(f"{where}now run: {'; '.join(plan.afterwards)}")
+        if root != "/" and not removed:
+            emit(f"the unit there runs: {printable(' '.join(command_of(plan.program)))}")
 
 
 def _state(step: Step) -> str:
     return f"{step.state}: {printable(step.why)}" if step.why else step.state
-
-
-def _shown(step: Step) -> str:
-    from vmcoretool.hooks.systems import PutFile, PutLines  # noqa: PLC0415 - as above
-
-    if isinstance(step.change, PutFile):
-        return step.change.text.rstrip("\n")
-    if isinstance(step.change, PutLines):
-        return "\n".join(step.change.lines)
-    return f"-> {step.change.target}"

@@ -61,8 +61,9 @@ class _LazyGroup(click.Group):
             return None
         module: Any = importlib.import_module(f"vmcoretool.cli.{cmd_name}")
         command: click.Command = module.command
-        if not isinstance(command, click.Group) and _OUTPUT[0] not in command.params:
-            command.params.extend(_OUTPUT)
+        for own in command.commands.values() if isinstance(command, click.Group) else (command,):
+            if _OUTPUT[0] not in own.params:
+                own.params.extend(_OUTPUT)
         return command
 
     def resolve_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from glob import escape, glob
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.hooks.systems import own_command
@@ -12,9 +13,26 @@ from vmcoretool.hooks.systems import own_command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOTS_OWN: Final = (
+    "sudo python3 -m venv /opt/vmcoretool && sudo /opt/vmcoretool/bin/pip install . && "
+    "sudo /opt/vmcoretool/bin/vmcoretool hook install"
+)
 _PACKAGE: Final = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 _MAX_LINE: Final = 4096
 _MAX_LINKS: Final = 40
+_PACKAGES: Final = ("site-packages", "dist-packages")
+
+
+def roots_own(usual: str = "/usr/bin/python3") -> str:
+    """The commands that install vmcoretool and its hooks where only root can write.
+
+    Args:
+        usual: the system's own Python, which may be an older one.
+    """
+    own = f"python3.{sys.version_info[1]}"
+    return (
+        ROOTS_OWN if os.path.realpath(usual).endswith(own) else ROOTS_OWN.replace("python3", own, 1)
+    )
 
 
 def not_roots_alone(program: str | None) -> tuple[str, str] | None:
@@ -23,13 +41,14 @@ def not_roots_alone(program: str | None) -> tuple[str, str] | None:
     Args:
         program: what the unit runs, or None: this very Python with this very package.
     """
-    paths = _of_program(program) if program else _of_this_python()
+    imported = dict.fromkeys(_of_program(program) if program else _of_this_python())
     seen: set[str] = set()
-    for path in paths:
+    for path in imported:
         for place in _chain(path):
             if place not in seen:
                 seen.add(place)
-                why = _open_to(place)
+                # who can add a file to a folder that is imported from has it run
+                why = _open_to(place, sticky=place not in imported)
                 if why:
                     return place, why
     return None
@@ -44,14 +63,41 @@ def _of_program(program: str) -> Iterator[str]:
         return  # said by the look at the file itself
     words = first.removeprefix(b"#!").split()
     if first.startswith(b"#!") and words:
-        yield os.fsdecode(words[0])
+        interpreter = os.fsdecode(words[0])
+        yield interpreter
+        yield from _of_environment(os.path.dirname(os.path.dirname(interpreter)))
+
+
+def _of_environment(home: str) -> Iterator[str]:
+    """What the Python of a virtual environment imports from, besides its own library."""
+    settings = os.path.join(home, "pyvenv.cfg")
+    if os.path.lexists(settings):
+        yield settings
+        for folder in glob(os.path.join(escape(home), "lib*", "python*", "site-packages")):
+            yield from _all_below(folder)
 
 
 def _of_this_python() -> Iterator[str]:
     yield from (word for word in own_command() if word.startswith("/"))
+    if sys.prefix != sys.base_prefix:
+        yield os.path.join(sys.prefix, "pyvenv.cfg")
     # what python imports from; the unit has no PYTHONPATH, but what is there is imported now
-    yield from (path for path in sys.path if os.path.isabs(path) and os.path.lexists(path))
-    for folder, _, names in os.walk(_PACKAGE):
+    for path in _imported_from():
+        if os.path.basename(path) in _PACKAGES:
+            yield from _all_below(path)
+        elif os.path.isabs(path) and os.path.lexists(path):
+            yield path
+    yield from _all_below(_PACKAGE)
+
+
+def _imported_from() -> list[str]:
+    # python -m puts the current folder in front, which the unit does not
+    by_module = getattr(sys.modules.get("__main__"), "__spec__", None) is not None
+    return sys.path[by_module and not getattr(sys.flags, "safe_path", False) :]
+
+
+def _all_below(path: str) -> Iterator[str]:
+    for folder, _, names in os.walk(path):
         yield folder
         yield from (os.path.join(folder, name) for name in names)
 
@@ -71,7 +117,13 @@ def _chain(path: str) -> Iterator[str]:
             ahead.append(parent)
 
 
-def _open_to(place: str) -> str:
+def _open_to(place: str, *, sticky: bool) -> str:
+    """Who but root may change a file or folder, or "".
+
+    Args:
+        place: its path.
+        sticky: whether a folder will do in which others cannot exchange what is root's.
+    """
     try:
         status = os.lstat(place)
     except OSError as error:
@@ -79,8 +131,8 @@ def _open_to(place: str) -> str:
     if status.st_uid != 0:
         return f"belongs to user {status.st_uid}"
     mode = status.st_mode
-    if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
-        return ""  # a link has no mode; in a sticky folder others cannot replace what is root's
+    if stat.S_ISLNK(mode) or (sticky and stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        return ""  # a link has no mode
     if mode & stat.S_IWOTH:
         return "may be written to by everybody"
     if mode & stat.S_IWGRP and status.st_gid != 0:
