@@ -389,7 +389,6 @@ def test_all_that_this_python_imports_is_looked_at(
 ) -> None:
     packages = root_owned(tmp_path / "v")
     monkeypatch.setattr(trust, "own_command", lambda: ("/bin/sh",))
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # not by python -m
     monkeypatch.setattr(sys, "path", ["/", "zip", str(packages)])
     assert trust.not_roots_alone(None) is None
     os.chown(packages / "click/core.py", 1000, 1000)

@@ -131,22 +131,34 @@ def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
     assert tool("hook", "run", str(tmp_path)).stderr == b""
 
 
-def test_nothing_planted_in_the_current_folder_is_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        # as the installed script starts, and as people do who have none
+        ("-c", "import sys; sys.path.remove(''); from vmcoretool.cli.entry import main; main()"),
+        ("-m", "vmcoretool"),
+    ],
+)
+def test_nothing_planted_in_the_current_folder_is_run(
+    tmp_path: Path, program: tuple[str, str]
+) -> None:
     # /var/crash is often world-writable: whoever calls the hook there must not import from it
     crash_folder(tmp_path)
     folder = crash_folder(tmp_path, "2026-11-26-03-00")
-    for name in ("click.py", "fcntl.py", "json.py", "vmcoretool.py"):
+    tmp_path.chmod(0o1777)
+    for name in ("click.py", "fcntl.py", "json.py", "construct.py", "zstandard.py"):
         (tmp_path / name).write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
-    program = "import sys; sys.path.remove(''); from vmcoretool.cli.entry import main; main()"
+        if not os.geteuid():
+            os.chown(tmp_path / name, 65534, 65534)
     done = subprocess.run(
-        [sys.executable, "-c", program, "hook", "run", "."],
+        [sys.executable, *program, "hook", "run", "."],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=True,
     )
     assert not (tmp_path / "RAN").exists(), done.stderr
-    assert b"verified" in done.stdout
+    assert done.stdout.count(b"verified") == 2
     assert (folder / "vmcoretool.json").exists()
 
 

@@ -82,18 +82,12 @@ def _of_this_python() -> Iterator[str]:
     if sys.prefix != sys.base_prefix:
         yield os.path.join(sys.prefix, "pyvenv.cfg")
     # what python imports from; the unit has no PYTHONPATH, but what is there is imported now
-    for path in _imported_from():
+    for path in sys.path:
         if os.path.basename(path) in _PACKAGES:
             yield from _all_below(path)
         elif os.path.isabs(path) and os.path.lexists(path):
             yield path
     yield from _all_below(_PACKAGE)
-
-
-def _imported_from() -> list[str]:
-    # python -m puts the current folder in front, which the unit does not
-    by_module = getattr(sys.modules.get("__main__"), "__spec__", None) is not None
-    return sys.path[by_module and not getattr(sys.flags, "safe_path", False) :]
 
 
 def _all_below(path: str) -> Iterator[str]:
