@@ -182,7 +182,13 @@ def test_older_files_of_ours_are_brought_up_to_date(tmp_path: Path) -> None:
     assert hook.read_text() == HOOK.read_text()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n", b"a", b"\xff\xfe\n", b"a\n\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, b"", b"\n", b"a", b"\xff\xfe\n", b"a\n\n", b"\xef\xbb\xbfa\n", b"a\0b"),
+        *(b"path /data\r\nxfs /dev/sda1\r\n", b"path /data\r\nxfs /dev/sda1", b"a\r", b"a\r\n\r\n"),
+    ],
+)
 def test_configuration_is_given_back_byte_for_byte(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "etc/kdump.conf"
     path.parent.mkdir()
@@ -205,22 +211,49 @@ def test_configuration_is_given_back_byte_for_byte(tmp_path: Path, content: byte
     assert (path.read_bytes() if path.exists() else None) == content
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"# x\n" * (1 << 18) + b"path /data\n", b"larger than 1 MiB"),
-        (b"path /data\r\nxfs /dev/sda1\r\n", b"CR LF"),
-        (b"path /data\r", b"CR LF"),
-    ],
-)
-def test_configuration_that_is_not_edited(tmp_path: Path, content: bytes, why: bytes) -> None:
+def test_cr_lf_is_kept_and_told(tmp_path: Path) -> None:
     path = tmp_path / "etc/kdump.conf"
     path.parent.mkdir()
-    path.write_bytes(content)
+    path.write_bytes(content := b"path /data\r\nxfs /dev/sda1\r\n")
+    words = ("--system", "rhel", "--root", str(tmp_path))
+    done = tool("hook", "install", *words)
+    assert done.returncode == 0
+    assert b"kdump.conf: its lines end in CR LF" in done.stderr
+    written = path.read_bytes()
+    assert written.startswith(content)
+    assert b"\r" not in written[len(content) :]  # kdump would take it for a part of a name
+    path.write_bytes(written.replace(b"\n", b"\r\n"))  # an editor changed ours, too
+    changed = tool("hook", "install", *words)
+    assert (changed.returncode, b"edited by hand" in changed.stdout) == (1, True)
+    path.write_bytes(written)
+    assert tool("hook", "uninstall", *words).returncode == 0
+    assert path.read_bytes() == content
+
+
+def test_configuration_of_nearly_one_mib_is_given_back_or_not_edited(tmp_path: Path) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    plan = systems.plan_of("rhel")
+    states = []
+    for size in range(files.MAX_FILE - 250, files.MAX_FILE + 1, 25):
+        path.write_bytes(content := (b"# x\n" * (size // 4 + 1))[:size])
+        steps = install.look(plan, str(tmp_path))
+        states.append(steps[1].state)
+        install.install(steps)
+        assert (path.read_bytes() == content) == (states[-1] == "refused")
+        install.uninstall(install.look(plan, str(tmp_path)))
+        assert path.read_bytes() == content
+    assert (states[0], states[-1]) == ("absent", "refused")
+
+
+def test_configuration_over_one_mib_is_not_edited(tmp_path: Path) -> None:
+    path = tmp_path / "etc/kdump.conf"
+    path.parent.mkdir()
+    path.write_bytes(content := b"# x\n" * (1 << 18) + b"path /data\n")
     words = ("--system", "rhel", "--root", str(tmp_path))
     done = tool("hook", "install", *words)
     assert done.returncode == 1
-    assert why in done.stdout
+    assert b"larger than 1 MiB" in done.stdout
     assert path.read_bytes() == content
     assert tool("hook", "uninstall", *words).returncode == 0
     assert path.read_bytes() == content

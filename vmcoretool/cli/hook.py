@@ -111,6 +111,7 @@ def install_command(
 def _install(chosen: Chosen, *, as_json: bool) -> int:
     from vmcoretool.hooks.install import (  # noqa: PLC0415 - as all of click's commands
         install,
+        with_carriage_returns,
         without_configuration,
     )
 
@@ -121,6 +122,10 @@ def _install(chosen: Chosen, *, as_json: bool) -> int:
         return _needs_root(error)
     refused = [step for step in chosen.steps if step.state == "refused"]
     lacking = [f"{path} was not there: install kdump, or nothing runs the hook" for path in missing]
+    lacking += [
+        f"{path}: its lines end in CR LF, which kdump takes for a part of what is set"
+        for path in with_carriage_returns(chosen.steps)
+    ]
     trouble = [*(f"{step.path}: {_state(step)}" for step in refused), *lacking]
     _tell("install", chosen, changed, as_json=as_json, trouble="; ".join(trouble) or None)
     for step in refused:

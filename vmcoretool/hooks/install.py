@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from vmcoretool.hooks.files import read, under, write
+from vmcoretool.hooks.files import MAX_FILE, read, under, write
 from vmcoretool.hooks.systems import (
     MARK,
     UNIT,
@@ -68,6 +68,16 @@ def without_configuration(steps: tuple[Step, ...]) -> tuple[str, ...]:
     """Kdump's configuration files that are not there: kdump is not installed."""
     settings = (step for step in steps if isinstance(step.change, PutLines))
     return tuple(step.path for step in settings if not os.path.lexists(step.path))
+
+
+def with_carriage_returns(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """Kdump's configuration files with CR LF line ends, which kdump takes for what is set."""
+    found = []
+    for step in steps:
+        if isinstance(step.change, PutLines):
+            with suppress(OSError):  # that it cannot be read is its step's own trouble
+                found += [step.path] * ("\r" in read(step.path))
+    return tuple(found)
 
 
 def install(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -137,9 +147,6 @@ def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
     if BEGIN in rest or END in rest:
         why = "its vmcoretool lines were edited by hand"
         return Step(change, path, "refused", why, "take them out, and install again")
-    if "\r" in rest:
-        why = "its lines end in CR LF, which kdump takes for a part of what is set"
-        return Step(change, path, "refused", why, "make them end in LF alone, and install again")
     taken = re.search(f"(?:{change.taken}).*$", rest, re.MULTILINE)
     if taken:
         line = taken[0].strip()
@@ -147,6 +154,9 @@ def _look_at_lines(change: PutLines, path: str, text: str) -> Step:
         if found_by_hand and all(found_by_hand):
             return Step(change, path, "installed", f"by hand: {line}")
         return Step(change, path, "refused", f"it is set already: {line}", change.merge)
+    if len(_with_block(change, text).encode("utf-8", "surrogateescape")) > MAX_FILE:
+        # it could not be read again to take the lines out
+        return Step(change, path, "refused", f"with these lines, larger than {MAX_FILE >> 20} MiB")
     return Step(change, path, "changed" if found else "absent")
 
 
