@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.lab import checks, crashes, report, scenarios, truth
+from tests.lab import boots, checks, crashes, report, scenarios, truth
 from tests.lab.packages import (
     TOOLS,
     LabError,
@@ -146,9 +146,9 @@ def main() -> int:
     options = parser.parse_args()
     known = {scenario.name: scenario for scenario in scenarios.SCENARIOS}
     if options.list:
-        print("\n".join(known))
+        print("\n".join([*known, boots.NAME]))
         return 0
-    unknown = [name for name in options.names if name not in known]
+    unknown = [name for name in options.names if name not in (*known, boots.NAME)]
     missing = missing_tools(TOOLS)
     if unknown or missing:
         what = f"no scenario {unknown}" if unknown else f"apt-get install {' '.join(missing)}"
@@ -157,23 +157,26 @@ def main() -> int:
     if options.names and options.write_docs:
         print("the page shows a run of all scenarios: name none", file=sys.stderr)
         return 2
-    chosen = [known[name] for name in options.names] or list(known.values())
+    chosen = options.names or [*known, boots.NAME]
     try:
         run = _Run(crashes.crashes())
-        for scenario in chosen:
+        for scenario in (known[name] for name in chosen if name in known):
             run.do(scenario, fresh=options.fresh, full=options.full)
         run.sessions += opening_pair(run.crashes)
+        if boots.NAME in chosen:
+            run.boot(fresh=options.fresh)
     except LabError as error:
         print(f"the lab cannot run: {error}", file=sys.stderr)
         return 2
-    body = report.text(run.rows, run.sessions, run.left_out + run.failed)
+    body = report.text(run.rows, run.sessions, run.left_out + run.failed, run.booted)
     print(body)
     if options.write_docs:
         report.write_page(body)
-    wrong = [row for row in run.rows if not row.right]
+    rows = run.rows + run.booted
+    wrong = [row for row in rows if not row.right]
     other = [one for one in run.sessions if not one.right]
     print(
-        f"{len(run.rows)} facts, {len(wrong)} wrong; {len(run.sessions)} sessions of crash, "
+        f"{len(rows)} facts, {len(wrong)} wrong; {len(run.sessions)} sessions of crash, "
         f"{len(other)} not as foretold; {len(run.failed)} scenarios failed"
     )
     return 1 if wrong or other or run.failed else 0
@@ -185,6 +188,7 @@ class _Run:
     def __init__(self, found: list[Crash]) -> None:
         self.crashes = found
         self.rows: list[Row] = []
+        self.booted: list[Row] = []
         self.sessions: list[Session] = []
         self.left_out: list[str] = []
         self.failed: list[str] = []
@@ -203,6 +207,16 @@ class _Run:
                 self.rows += variants_of(scenario, folder)
         except LabError as error:
             self.failed.append(f"{scenario.name} failed: {error}")
+
+    def boot(self, *, fresh: bool) -> None:
+        """The machine whose unit reports after boot."""
+        started = time.monotonic()
+        try:
+            log = boots.ensure(scenarios.output_folder() / boots.NAME, fresh=fresh)
+            self.booted += boots.check(log.read_text(errors="replace"))
+        except LabError as error:
+            self.failed.append(f"{boots.NAME} failed: {error}")
+        print(f"{boots.NAME}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

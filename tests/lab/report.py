@@ -54,12 +54,29 @@ def _outcome(session: Session) -> str:
     return f"**`{session.outcome}`, predicted was `{' or '.join(session.wanted)}`**"
 
 
-def text(rows: Sequence[Row], sessions: Sequence[Session], left_out: Iterable[str]) -> str:
+def boot_table(rows: Sequence[Row]) -> Iterator[str]:
+    """Fact by fact, one machine: what was found."""
+    yield "| fact | what was found |"
+    yield "|---|---|"
+    for row in rows:
+        yield f"| {row.fact} | {_cell(row)} |"
+
+
+def text(
+    rows: Sequence[Row],
+    sessions: Sequence[Session],
+    left_out: Iterable[str],
+    booted: Sequence[Row] = (),
+) -> str:
     """Everything, as markdown."""
-    parts = ["## What vmcoretool reported of each dump", ""]
-    parts.append("Every value equals the truth; a **bold** one does not.")
-    parts += ["", *facts_table(rows), ""]
-    parts.append(f"Not told yet: {', '.join(PENDING) or 'nothing'}.")
+    parts = []
+    if booted:
+        parts += ["## What the unit left after boot", "", *boot_table(booted), ""]
+    if rows:
+        parts += ["## What vmcoretool reported of each dump", ""]
+        parts.append("Every value equals the truth; a **bold** one does not.")
+        parts += ["", *facts_table(rows), ""]
+        parts.append(f"Not told yet: {', '.join(PENDING) or 'nothing'}.")
     for reason in left_out:
         parts.append(f"Left out: {reason}.")
     if sessions:
