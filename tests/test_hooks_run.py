@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import fcntl
 import gzip
 import json
+import lzma
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -13,7 +16,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import lz4.frame
 import pytest
+import zstandard
 
 from tests.hook_parts import CAPTURED, SAMPLE, crash_folder
 from tests.lab import packages
@@ -25,6 +30,7 @@ from vmcoretool.hooks import dumps, runner, selftest
 from vmcoretool.hooks.report import is_done
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -124,8 +130,9 @@ def test_garbage_is_reported_once_with_the_reason(tmp_path: Path) -> None:
     (folder / "vmcore").write_bytes(b"junk\n")
     done = tool("hook", "run", str(tmp_path))
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"not inspected: /" in done.stderr
-    assert b"not a dump" in done.stderr
+    said = f"{folder}: not inspected: {folder}/vmcore: not a dump in any format known here; "
+    assert done.stderr.decode().startswith(f"vmcoretool: {said}")
+    assert (folder / "vmcoretool.txt").read_text().startswith(f"{folder}/vmcore: not a dump")
     facts = json.loads((folder / "vmcoretool.json").read_text())
     assert "not a dump" in facts["error"]
     assert tool("hook", "run", str(tmp_path)).stderr == b""
@@ -172,11 +179,26 @@ def test_compressed_dumps_are_found(tmp_path: Path, name: str, ending: str) -> N
     assert dump == str(place / f"{name}.{ending}")
 
 
-def test_gzipped_vmcore_is_inspected(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [
+        ("gz", gzip.compress),
+        ("xz", lzma.compress),
+        ("zst", zstandard.compress),
+        ("bz2", bz2.compress),
+        ("lz4", lz4.frame.compress),
+    ],
+)
+def test_compressed_vmcore_is_inspected(
+    tmp_path: Path, ending: str, compress: Callable[[bytes], bytes]
+) -> None:
     place = tmp_path / "1"
     place.mkdir()
-    (place / "vmcore.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
-    assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
+    data = (ROOT / "samples/kdump-zlib/vmcore").read_bytes()
+    (place / f"vmcore.{ending}").write_bytes(compress(data))
+    (done,) = runner.run(str(tmp_path))
+    assert done.state == "written"
+    assert done.line.startswith(f"vmcore.{ending}: Xen 4.8.5, xen_phys_start 0x27a00000 verified")
 
 
 @pytest.mark.parametrize("name", ["vmcore-incomplete", "dump-incomplete"])
@@ -210,6 +232,23 @@ def test_dumps_of_a_server_of_many_nodes_are_found(tmp_path: Path, folder: str) 
         assert json.loads((written / "vmcoretool.json").read_text())["kind"] == "xen-host"
     again = tool("hook", "run", str(tmp_path))
     assert (again.stdout, again.stderr) == (b"", b"")
+
+
+def test_what_xcp_ng_saves_without_a_dump_is_reported(tmp_path: Path) -> None:
+    place = tmp_path / "20261125-030000-UTC"
+    place.mkdir()
+    shutil.copy(ROOT / "samples/readelf-text/vmcore", place / "readelf-Wn.out")
+    for name in ("readelf-Wl.out", "xen.log", "xen-crashdump-analyser.log", "dom0.log"):
+        (place / name).write_text("Program Headers:\n")
+    (done,) = runner.run(str(tmp_path))
+    assert (done.state, done.dump) == ("written", str(place / "readelf-Wn.out"))
+    assert re.search("xen_phys_start 0x[0-9a-f]+ reported", done.line)
+    report = json.loads((place / "vmcoretool.json").read_text())
+    assert report["dump"]["format"] == "readelf-text"
+    assert report["relocation"]["status"] == "reported"
+    shutil.copy(SAMPLE, place / "coredump.bin")  # the dump itself is better
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
 
 
 def test_nothing_found_is_said_with_what_was_looked_at(tmp_path: Path) -> None:
@@ -322,6 +361,62 @@ def test_dump_that_could_not_be_read_everywhere_is_read_again(
     assert list(runner.run(str(tmp_path))) == []
 
 
+@pytest.mark.parametrize(
+    ("sample", "module", "name"),
+    [
+        ("kdump-zstd", "zstandard", "vmcore"),
+        ("kdump-lzo", "lzallright", "vmcore"),
+        ("xen-4.17-dom0-panic", "zstandard", "vmcore.zst"),
+    ],
+)
+def test_codec_that_is_installed_later_reads_the_dump_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: str, module: str, name: str
+) -> None:
+    data = (ROOT / "samples" / sample / "vmcore").read_bytes()
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / name).write_bytes(zstandard.compress(data) if name.endswith("zst") else data)
+    program = (
+        f"import sys\nsys.modules[{module!r}] = None\n"
+        "from vmcoretool.cli.entry import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        (done,) = runner.run(str(tmp_path))
+    assert "not installed" in done.line
+    assert (done.state, [path.name for path in place.iterdir()]) == ("again", [name])
+    (done,) = runner.run(str(tmp_path))
+    assert "verified" in done.line
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_dump_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, good: bool
+) -> None:
+    place = crash_folder(tmp_path)
+    if not good:
+        (place / "vmcore").write_bytes(b"junk\n")
+    program = (
+        "import vmcoretool.hooks.report as report\n"
+        "opened = report.open_vmcore\n"
+        "def growing(path):\n"
+        "    with open(path, 'ab') as file: file.write(b'more')\n"
+        "    return opened(path)\n"
+        "report.open_vmcore = growing\n"
+        "from vmcoretool.cli.entry import main\nmain()\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "own_command", lambda: (sys.executable, "-c", program))
+        (done,) = runner.run(str(tmp_path))
+    assert done.state == ("written" if good else "unreadable")
+    if good:
+        ending = "; it changed while it was read: it is tried again at the next run"
+        assert done.line.endswith(ending)
+    (done,) = runner.run(str(tmp_path))
+    assert ("verified" in done.line) == good
+    assert list(runner.run(str(tmp_path))) == []
+
+
 def test_report_of_another_version_is_made_anew(tmp_path: Path) -> None:
     place = crash_folder(tmp_path)
     write_report(place / "vmcore")
@@ -354,6 +449,31 @@ def test_odd_report_is_no_report(tmp_path: Path, content: bytes) -> None:
     assert not is_done(str(place / "vmcore"))
     assert b"verified" in tool("hook", "run", str(tmp_path)).stdout
     assert is_done(str(place / "vmcore"))
+
+
+def test_links_in_the_place_of_reports_are_replaced(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path / "crash")
+    victims = [tmp_path / "victim.json", tmp_path / "victim.txt"]
+    for victim in victims:
+        victim.write_text("mine")
+        (place / f"vmcoretool{victim.suffix}").symlink_to(victim)
+    (done,) = runner.run(str(tmp_path / "crash"))
+    assert done.state == "written"
+    assert [victim.read_text() for victim in victims] == ["mine", "mine"]
+    assert not (place / "vmcoretool.json").is_symlink()
+    # a link to a report of this dump is no report either
+    (place / "vmcoretool.json").rename(tmp_path / "moved")
+    (place / "vmcoretool.json").symlink_to(tmp_path / "moved")
+    assert not is_done(str(place / "vmcore"))
+
+
+def test_folder_in_the_place_of_a_report_costs_that_dump_alone(tmp_path: Path) -> None:
+    place = crash_folder(tmp_path, "1")
+    (place / "vmcoretool.json").mkdir()
+    crash_folder(tmp_path, "2")
+    first, second = runner.run(str(tmp_path))
+    assert (first.state, second.state) == ("again", "written")
+    assert not list(place.glob(".*"))
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 12345)])

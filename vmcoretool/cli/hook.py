@@ -222,16 +222,19 @@ def run_command(directory: str, *, as_json: bool) -> int:
 def report_command(path: str, cpu_seconds: int, memory: int) -> int:
     """One dump, in a process that limits itself; run by ``hook run``."""
     from vmcoretool.errors import VmcoreError  # noqa: PLC0415 - as above
-    from vmcoretool.hooks.report import write_failure, write_report  # noqa: PLC0415 - as above
+    from vmcoretool.hooks.report import leave_report  # noqa: PLC0415 - as above
     from vmcoretool.hooks.runner import UNREADABLE, limit_this_process  # noqa: PLC0415 - as above
 
     limit_this_process(cpu_seconds, memory)
     try:
-        emit(write_report(path).summary)
+        report, why = leave_report(path)
     except VmcoreError as error:
-        write_failure(path, str(error))
         complain(printable(str(error)))
+        return Exit.REFUSED
+    if why:
+        complain(why)
         return UNREADABLE
+    emit(report.summary)
     return 0
 
 

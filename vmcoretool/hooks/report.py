@@ -11,6 +11,7 @@ import os
 import stat
 from typing import Any, Final, NamedTuple
 
+from vmcoretool.errors import VmcoreError
 from vmcoretool.inspection.inspect import inspect_vmcore
 from vmcoretool.printable import printable
 from vmcoretool.release import __version__
@@ -52,6 +53,7 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
 
     name = os.fspath(path)
     place = folder if folder is not None else os.path.dirname(os.path.abspath(name))
+    about = _about(name)  # before: a dump that changes meanwhile is not the one of the report
     with open_vmcore(name) as vmcore:
         inspection = inspect_vmcore(vmcore)
         facts = to_dict(inspection)
@@ -64,19 +66,43 @@ def write_report(path: str | os.PathLike[str], *, folder: str | None = None) -> 
         said = f"Xen {version.text if version else '(version unknown)'}, xen_phys_start {start} "
         cause = inspection.account.cause
         said += f"{verdict.status}; {cause.headline if cause else 'no panic text'}"
-    return _write(place, name, facts, text, said[:_LIMIT], passing=vmcore.memory.refused > 0)
+    if vmcore.memory.refused:  # what the system refused to read may be there another time
+        about["final"] = False
+        return _write(place, name, about, facts, text, f"{said[:_LIMIT]}; not all could be read")
+    return _write(place, name, about, facts, text, said[:_LIMIT])
 
 
-def write_failure(path: str, reason: str) -> Report:
-    """Leave beside a dump why it could not be inspected, so that it is not tried for ever.
+def leave_report(path: str) -> tuple[Report, str]:
+    """As :func:`write_report`, or the reason why there is none, so that it is not tried for ever.
+
+    Returns:
+        What was written, and why it is no inspection, or "".
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the dump cannot be read, or the folder not be written to; nothing is left behind.
+        VmcoreError: the dump could not be read here and now, which may go well another time.
     """
-    why = printable(reason)
+    about = _about(path)
+    try:
+        return write_report(path), ""
+    except VmcoreError as error:
+        if _is_passing(error):
+            raise
+        why = printable(str(error))
+        text = f"{why}\n" if error.path else f"{printable(path)}: {why}\n"
     facts = {"schema": FAILURE_SCHEMA, "error": why}
     place = os.path.dirname(os.path.abspath(path))
-    return _write(place, path, facts, f"{printable(path)}: {why}\n", f"not inspected: {why}")
+    return _write(place, path, about, facts, text, f"not inspected: {why}"), why
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether an error is from the system, and not from what the dump is like."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OSError, MemoryError, ImportError)):
+            return True  # ImportError: a codec that is not installed yet
+        cause = cause.__cause__
+    return False
 
 
 def is_done(dump: str) -> bool:
@@ -111,7 +137,7 @@ def _about_in(end: bytes) -> object:
     return facts.get("report")
 
 
-def _about(path: str) -> dict[str, str | int | None]:
+def _about(path: str) -> dict[str, Any]:
     """By which version, of which file of which size: what makes a report this very one."""
     try:
         size = os.stat(path).st_size
@@ -121,8 +147,8 @@ def _about(path: str) -> dict[str, str | int | None]:
     return {"tool": f"vmcoretool {__version__}", "dump": name, "size": size}
 
 
-def _write(  # noqa: PLR0913 - one report
-    place: str, path: str, facts: dict[str, Any], text: str, said: str, *, passing: bool = False
+def _write(  # noqa: PLR0913, PLR0917 - one report
+    place: str, path: str, about: dict[str, Any], facts: dict[str, Any], text: str, said: str
 ) -> Report:
     import json  # noqa: PLC0415 - as above
 
@@ -130,10 +156,12 @@ def _write(  # noqa: PLR0913 - one report
     if name.endswith(INCOMPLETE):
         cut = "cut short: its name says that it was never finished"
         said, text = f"{said}; {cut}", f"{text}\n{printable(name)} is {cut}\n"
-    facts["report"] = _about(path)  # the last key: is_done looks for it at the end
-    if passing:  # what the system refused to read may be there another time
-        facts["report"]["final"] = False
-        said = f"{said}; not all could be read: {AGAIN}"
+    now = _about(path)
+    if now["size"] != about["size"]:
+        said = f"{said}; it changed while it was read"
+    if now != about:
+        said = f"{said}: {AGAIN}"
+    facts["report"] = about  # the last key: is_done looks for it at the end
     text_path = os.path.join(place, TEXT_NAME)
     json_path = os.path.join(place, JSON_NAME)
     _put(text_path, text)
