@@ -91,6 +91,22 @@ def test_rhel_post_hook_is_told_a_status_and_finds_the_folder(tmp_path: Path) ->
     assert list(old.iterdir()) == [old / "vmcore"]
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    "text",
+    ["path /data", "\tpath  /data/ # x\n", "path /var/crash\npath /data", "#path /x\npath /data\n"],
+)
+def test_rhel_path_is_read_as_kdump_reads_it(tmp_path: Path, shell: list[str], text: str) -> None:
+    new = tmp_path / "m/data/127.0.0.1-2026-11-25-03:00:00"
+    new.mkdir(parents=True)
+    (tmp_path / "m/var/crash").mkdir(parents=True)
+    conf = tmp_path / "kdump.conf"
+    conf.write_text(text)
+    variables = {"VMCORETOOL_CONF": str(conf), "VMCORETOOL_MOUNTS": str(tmp_path / "m")}
+    capture("0", shell=shell, variables=variables)
+    assert (new / CAPTURED).exists()
+
+
 def test_rhel_failed_dump_leaves_no_folder_and_old_ones_are_not_touched(tmp_path: Path) -> None:
     old = tmp_path / "var/crash/127.0.0.1-2020-01-01-00:00:00"
     old.mkdir(parents=True)

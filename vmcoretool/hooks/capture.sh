@@ -412,7 +412,8 @@ is_new() { # folder: was it made since this kernel started?  A clock that is beh
 newest_folder() { # kdump's post hooks are told nothing: the newest folder, or one of our own
     path=/var/crash
     if [ -r "$conf" ]; then
-        while read -r key value _; do
+        # the last line may have no newline
+        while read -r key value _ || [ -n "$key" ]; do
             [ "$key" = path ] && path=$value
         done <"$conf"
     fi
