@@ -251,6 +251,18 @@ def test_what_xcp_ng_saves_without_a_dump_is_reported(tmp_path: Path) -> None:
     assert "verified" in done.line
 
 
+def test_empty_dump_is_the_last_choice(tmp_path: Path) -> None:
+    place = tmp_path / "1"
+    place.mkdir()
+    (place / "vmcore").touch()
+    (done,) = runner.run(str(tmp_path))
+    assert (done.state, done.dump) == ("unreadable", str(place / "vmcore"))
+    shutil.copy(SAMPLE, place / CAPTURED)  # what the capture hook kept of the crash
+    (done,) = runner.run(str(tmp_path))
+    assert (done.state, done.dump) == ("written", str(place / CAPTURED))
+    assert list(runner.run(str(tmp_path))) == []
+
+
 def test_nothing_found_is_said_with_what_was_looked_at(tmp_path: Path) -> None:
     crash_folder(tmp_path / "1/2/3/4/5/6/7/8")  # in the ninth
     (tmp_path / "other").mkdir()

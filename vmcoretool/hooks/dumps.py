@@ -139,7 +139,7 @@ class Search:
         self, folder: str, status: os.stat_result, names: list[str]
     ) -> tuple[str | None, str]:
         fits = [name for pattern in DUMP_NAMES for name in names if pattern.fullmatch(name)]
-        why = ""
+        why, empty = "", None
         for name in fits:
             path = os.path.join(folder, name)
             own = os.lstat(path)
@@ -149,10 +149,13 @@ class Search:
             if shared(status):
                 return None, shared(status)
             roots = own.st_uid in (0, os.geteuid())
-            if stat.S_ISREG(own.st_mode) and roots:
+            if not (stat.S_ISREG(own.st_mode) and roots):
+                why = f"{name} is {'no regular file' if roots else 'not owned by root'}"
+            elif own.st_size:
                 return path, ""
-            why = f"{name} is {'no regular file' if roots else 'not owned by root'}"
-        return None, why
+            else:  # as a makedumpfile that failed leaves it: what lies beside it may tell more
+                empty = empty or path
+        return empty, "" if empty else why
 
 
 def shared(status: os.stat_result) -> str:

@@ -121,7 +121,7 @@ def _open_to(place: str, *, sticky: bool) -> str:
     try:
         status = os.lstat(place)
     except OSError as error:
-        return error.strerror or str(error)
+        return f"cannot be looked at ({error.strerror or error})"
     if status.st_uid != 0:
         return f"belongs to user {status.st_uid}"
     mode = status.st_mode
