@@ -66,6 +66,8 @@ BOOTED = """[  OK  ] Reached target
 LAB-UNIT
 Result=success
 ExecMainStatus=0
+ExecMainExitTimestampMonotonic=60000000
+ActiveEnterTimestampMonotonic=20000000
 exposure: -> Overall exposure level for vmcoretool-report.service: 1.6 OK
 LAB-JOURNAL
 /var/crash/{one}: vmcore: Xen 4.17.7, xen_phys_start 0x27800000 verified; Kernel panic
@@ -93,7 +95,8 @@ LAB-DONE
         ("verified", "reported", 4),
         ("LAB-REPORT", "", 3),
         ("vmcoretool.txt", "else.txt", 2),
-        ("LAB-UNIT", "", 11),
+        ("=2000", "=7000", 1),
+        ("LAB-UNIT", "", 12),
     ],
 )
 def test_what_the_unit_left_after_boot_is_held_to_the_truth(
@@ -106,5 +109,5 @@ def test_what_the_unit_left_after_boot_is_held_to_the_truth(
     )
     log = BOOTED.format(one=one, two=two, first=first, second=second)
     rows = list(boots.check(log.replace(was, becomes) if was else log))
-    assert len(rows) == 11
+    assert len(rows) == 12
     assert sum(not row.right for row in rows) == wrong

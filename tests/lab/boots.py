@@ -52,7 +52,8 @@ exec busybox switch_root /new /lib/systemd/systemd
 """
 _END: Final = f"""#!/bin/sh
 echo LAB-UNIT
-systemctl show {UNIT} -p Result -p ExecMainStatus
+systemctl show {UNIT} -p Result -p ExecMainStatus -p ExecMainExitTimestampMonotonic
+systemctl show multi-user.target -p ActiveEnterTimestampMonotonic
 echo "exposure: $(systemd-analyze security --offline=true --no-pager /etc/systemd/system/{UNIT} |
     busybox tail -n 1)"
 echo LAB-JOURNAL
@@ -65,7 +66,7 @@ done
 echo LAB-DONE
 """
 _END_UNIT: Final = f"""[Unit]
-After={UNIT}
+After=multi-user.target {UNIT}
 [Service]
 Type=oneshot
 StandardOutput=tty
@@ -103,6 +104,11 @@ def check(log: str) -> Iterator[Row]:
     end = log.partition("LAB-UNIT\n")[2]
     told = (_first(end, rf"^{key}=(.*)$") for key in ("Result", "ExecMainStatus"))
     yield Row(NAME, "the unit ended with", "success 0", " ".join(map(str, told)))
+    over, done = (
+        int(_first(end, rf"^{name}TimestampMonotonic=(\d+)$") or -1)
+        for name in ("ActiveEnter", "ExecMainExit")
+    )
+    yield Row(NAME, "the boot was over", "before", "before" if 0 <= over < done else "after")
     exposure = _first(end, r"exposure level for \S+: ([0-9.]+)")
     right = exposure is not None and float(exposure) <= MOST_EXPOSED
     yield Row(NAME, "its exposure", exposure if right else f"<= {MOST_EXPOSED}", exposure)
@@ -136,7 +142,7 @@ def make(folder: Path) -> None:
     image = folder / "root.img"
     _image(image)
     root, release = kernel()
-    line = "console=ttyS0 panic=1 systemd.log_color=0 systemd.default_timeout_start_sec=600"
+    line = "console=ttyS0 panic=1 systemd.show_status=no systemd.log_color=no"
     arguments = ["-M", "pc", "-m", "1024", "-smp", "2", "-cpu", "qemu64"]
     arguments += ["-kernel", str(root / "boot" / f"vmlinuz-{release}"), "-append", line]
     arguments += ["-initrd", str(image)]
@@ -163,7 +169,8 @@ def _image(target: Path) -> None:
     _write(tree.path / "init", _INIT, 0o755)
     _write(tree.path / "usr/bin/lab-end", _END, 0o755)
     _write(tree.path / "usr/bin/vmcoretool", _PROGRAM, 0o755)
-    # nobody logs in, and there is no udev that would announce the terminal
+    # nobody logs in, and there is no udev that would announce the terminals
+    shutil.rmtree(tree.path / "lib/systemd/system/getty.target.wants")
     (tree.path / "lib/systemd/system-generators/systemd-getty-generator").unlink()
     system = tree.path / "etc/systemd/system"
     (system / "default.target").symlink_to("/lib/systemd/system/multi-user.target")

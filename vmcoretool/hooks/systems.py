@@ -196,7 +196,8 @@ def unit(directory: str, program: str | None = None) -> str:
     return f"""# vmcoretool: a report beside each new dump, once after boot
 {chosen}[Unit]
 Description=vmcoretool: reports beside new crash dumps
-After=local-fs.target remote-fs.target
+# after what it is wanted by, or the boot would not be finished before the last dump is
+After=local-fs.target remote-fs.target multi-user.target
 ConditionDirectoryNotEmpty={path}
 
 [Service]
