@@ -25,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="wall time (default: 1)")
     parser.add_argument("--executions", type=int, default=_NEVER, help="end after so many")
+    parser.add_argument("--each", type=int, help="so many of each target, whatever the time")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats a campaign")
     parser.add_argument("--target", action="append", default=[], help="only this; repeatable")
     parser.add_argument("--folder", type=Path, default=Path("fuzz-failures"), help="for failures")
@@ -42,7 +43,10 @@ def main() -> int:
     from tests.fuzz.campaign import Campaign
 
     campaign = Campaign(targets, guide, given.seed, given.folder)
-    campaign.run(60 * given.minutes, given.executions)
+    if given.each:
+        campaign.run_each(given.each)
+    else:
+        campaign.run(60 * given.minutes, given.executions)
     _report(campaign, missing=given.missing)
     return int(bool(campaign.failures))
 
@@ -95,7 +99,7 @@ def _report(campaign: Campaign, *, missing: bool) -> None:
     else:
         print("lines are measured on Python 3.12 and later only")
     for failure in campaign.failures:
-        print(f"FAULT {failure.target}: {failure.what}")
+        print(f"FAULT {failure.target}: {failure.what}\n{failure.detail}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ SLICE_SECONDS: Final = 4.0
 _MOST_ENTRIES: Final = 3000
 _SHARED: Final = 2 * MOST + 64
 _PER_KIND: Final = 3
+_COLLECT: Final = 16
 
 
 class Entry(NamedTuple):
@@ -135,6 +136,12 @@ class Campaign:
                 if time.monotonic() < ends and self.executions < executions:
                     self._slice(state, executions - self.executions)
 
+    def run_each(self, executions: int) -> None:
+        """So many of each target, however long they take."""
+        for state in self.states:
+            while state.executions < executions:
+                self._slice(state, executions - state.executions)
+
     def _slice(self, state: State, most: int) -> None:
         cost = state.seconds / state.executions if state.executions else 0.02
         count = min(max(int(SLICE_SECONDS / cost), 50), 2000, most)
@@ -205,6 +212,8 @@ class Campaign:
         lines: list[Line] = []
         failures: list[Failure] = []
         started, size = time.process_time(), 0
+        gc.collect()
+        gc.freeze()  # from here on, a collection looks at what the cases left alone
         for number in range(count):
             first = number < len(state.seeds) and not state.slices
             entry = state.entries[number] if first else self._mutated(state, rng)
@@ -219,11 +228,13 @@ class Campaign:
             elif (new or kind not in state.kinds | kinds) and not first:
                 state.entries.append(entry)
             kinds.add(kind)
+            if number % _COLLECT == 0:
+                gc.collect()
             if number == count // 3:
-                size = _resident()
+                size = _resident() - _held(state.entries[known:])
         spent = time.process_time() - started
         gc.collect()
-        grown = _resident() - size
+        grown = _resident() - _held(state.entries[known:]) - size
         if grown > GROWTH:
             what = f"memory grows over {count} cases"
             failures.append(_failure(state.target, entry, what, f"{grown >> 20} MiB"))
@@ -243,6 +254,10 @@ def _limit_memory() -> None:
     now = _statm()[0]
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _held(entries: list[Entry]) -> int:
+    return sum(len(entry.data) for entry in entries)
 
 
 def _resident() -> int:

@@ -44,7 +44,7 @@ class Field(NamedTuple):
 _ORDERS: Final[dict[str, Literal["little", "big"]]] = {"<": "little", ">": "big"}
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=32)
 def fields_of(data: bytes) -> tuple[Field, ...]:
     """The fields of a file, by what it begins with."""
     if data.startswith(ELF) and len(data) >= 64:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Line = tuple[str, int]
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PACKAGE: Final = str(ROOT / "vmcoretool") + "/"
+_TOOL: Final = 4
+"""None of the numbers that debuggers, coverage.py and profilers take."""
 MEASURES: Final = sys.version_info >= (3, 12)
 
 
@@ -33,9 +35,9 @@ class Guide:
             return
         monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
         self._disable = monitoring.DISABLE
-        monitoring.use_tool_id(monitoring.COVERAGE_ID, "fuzz")
-        monitoring.register_callback(monitoring.COVERAGE_ID, monitoring.events.LINE, self._see)
-        monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.LINE)
+        monitoring.use_tool_id(_TOOL, "fuzz")
+        monitoring.register_callback(_TOOL, monitoring.events.LINE, self._see)
+        monitoring.set_events(_TOOL, monitoring.events.LINE)
 
     def _see(self, code: CodeType, line: int) -> Any:
         if code.co_filename.startswith(PACKAGE):

@@ -229,7 +229,7 @@ def _linux_texts() -> list[Seed]:
 def _texts() -> list[Seed]:
     rows = [piece for row in ERROR_TEXTS for piece in row.texts]
     whole = "crash 8.0.2\nGNU gdb (GDB) 10.2\n" + "\n".join(rows[:6])
-    return [*(Seed(text[:30], text.encode()) for text in rows), Seed("output", whole.encode())]
+    return [*(Seed(text, text.encode()) for text in rows), Seed("output", whole.encode())]
 
 
 @cache

@@ -10,6 +10,7 @@ from vmcoretool.cli.exits import Exit
 from vmcoretool.cli.options import check_format, open_watched
 from vmcoretool.cli.output import complain, emit, emit_json
 from vmcoretool.cli.progress import Watch
+from vmcoretool.inspection.diagnosis import memory_findings
 from vmcoretool.render.notes import note_objects
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def command(vmcore: tuple[str, ...], format_name: str | None, *, as_json: bool) 
     check_format(format_name)
     with Watch() as watch, open_watched(vmcore, format_name, watch) as opened:
         notes = note_objects(opened)
-        findings = opened.findings
+        lost = () if watch.stopped else memory_findings(opened)
+        findings = (*opened.findings, *lost)
     if as_json:
         emit_json(notes)
     else:

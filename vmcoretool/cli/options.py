@@ -14,6 +14,7 @@ from vmcoretool.cli.exits import PROVEN, Exit
 from vmcoretool.cli.nearly import did_you_mean
 from vmcoretool.cli.output import complain, remark, settings
 from vmcoretool.cli.progress import Watch
+from vmcoretool.inspection.diagnosis import memory_findings
 from vmcoretool.inspection.inspect import Inspection, inspect_vmcore, locate
 from vmcoretool.render.owner import owner_words
 from vmcoretool.symbols.places import Places
@@ -143,7 +144,8 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
         _report_unused(located.known)
         host = located.host()
         code = answer(host)
-        for found in vmcore.findings:
+        lost = () if watch.stopped else memory_findings(vmcore)
+        for found in (*vmcore.findings, *lost):
             if found.level == "error":
                 complain(f"{path}: {found.message}")
                 code = code or Exit.NOT_PROVED
