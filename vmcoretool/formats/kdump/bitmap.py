@@ -7,7 +7,8 @@ from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.errors import FormatError, is_out_of_reach
+from vmcoretool.addresses import FileOffset
+from vmcoretool.errors import FormatError, TruncatedError, is_out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +186,14 @@ class PageBitmap:
         if held != number:
             at = number * _CHUNK
             size = min(_CHUNK, self._size - at)
-            chunk = self._source.pread(size, self._offset + at).ljust(size, b"\0")
+            chunk = self._source.pread(size, self._offset + at)
+            if len(chunk) < size:  # zeros in their place would be pages that were left out
+                raise TruncatedError(
+                    "the file became shorter while its page bitmap was read",
+                    path=self._source.path,
+                    where=FileOffset(self._offset + at + len(chunk)),
+                    cure="let what writes to it end, and try again",
+                )
             if at + size == self._size and self.frames % 8:  # the last bits mean nothing
                 chunk = chunk[:-1] + bytes([chunk[-1] & (1 << self.frames % 8) - 1])
             self._chunks[number % _HELD] = (number, chunk)
@@ -224,9 +232,12 @@ def readable_bitmap(
 def _readable_bytes(source: ByteSource, offset: int, size: int) -> int:
     # from the start on, in whole pieces
     for at in range(0, size, _PIECE):
+        wanted = min(_PIECE, size - at)
         try:
-            source.pread(min(_PIECE, size - at), offset + at)
+            short = len(source.pread(wanted, offset + at)) < wanted
         except (FormatError, OSError):
+            return at
+        if short:
             return at
     return size
 
