@@ -11,7 +11,7 @@ from vmcoretool.addresses import FileOffset
 from vmcoretool.errors import FormatError, TruncatedError, is_out_of_reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vmcoretool.formats.api import Observed
     from vmcoretool.sources.file import ByteSource
@@ -240,6 +240,15 @@ def _readable_bytes(source: ByteSource, offset: int, size: int) -> int:
         if short:
             return at
     return size
+
+
+def with_bitmaps(sources: Sequence[ByteSource], end: int) -> ByteSource:
+    """The first part of a set that is not cut short before a place, else the first part.
+
+    Each part has the bitmaps of all of them.
+    """
+    whole = (source for source in sources if source.complete and source.size >= end)
+    return next(whole, sources[0])
 
 
 def _ones(data: bytes) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vmcoretool.addresses import MIB, PAGE_SIZE, Extent, FileOffset, Maddr, Mfn
 from vmcoretool.errors import FormatError, UnsupportedFormatError
 from vmcoretool.formats.api import read_or_lost
-from vmcoretool.formats.kdump.bitmap import readable_bitmap
+from vmcoretool.formats.kdump.bitmap import readable_bitmap, with_bitmaps
 from vmcoretool.formats.kdump.codecs import PageDataError, find_codec
 from vmcoretool.formats.kdump.parts import (
     DESCRIPTOR,
@@ -90,7 +90,7 @@ class KdumpPages(PageReader):
         half = length // 2 if two else 0
         # bitmap 1: which frames are RAM; the same as bitmap 2 in old files that have only one
         self._frames = header.frames
-        first, size = sources[0], length - half
+        first, size = with_bitmaps(sources, start + length), length - half
         self.ram = readable_bitmap(first, start, size, self._frames, observed)
         self.dumped = readable_bitmap(first, start + half, size, self._frames, observed)
         parts = make_parts(headers, sources, self.dumped, start + length)
