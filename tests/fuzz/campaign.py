@@ -144,7 +144,7 @@ class Campaign:
 
     def _slice(self, state: State, most: int) -> None:
         cost = state.seconds / state.executions if state.executions else 0.02
-        count = min(max(int(SLICE_SECONDS / cost), 50), 2000, most)
+        count = min(max(int(SLICE_SECONDS / cost), 50), 5000, most)
         reading, writing = os.pipe()
         self._shared[:8] = bytes(8)
         child = os.fork()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from functools import cache
 from typing import TYPE_CHECKING, Final
+from unittest.mock import patch
 
 from tests.fuzz import mutators
 from tests.fuzz.oracles import Fault, check_command, outcome
 from tests.fuzz.runs import call, scratch
 from tests.fuzz.seeds import Seed, built_host, sample
 from vmcoretool import VmcoreError
+from vmcoretool.hooks import runner
 from vmcoretool.hooks.report import is_done, write_failure, write_report
 from vmcoretool.hooks.runner import find_dumps
 from vmcoretool.hooks.systems import SYSTEMS, system_under
@@ -66,7 +68,23 @@ def run(data: bytes, seed: Seed) -> str:
     if after != before:
         changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
         raise Fault(f"uninstall does not give back what was there\n{changed} {kinds}")
-    return f"{kinds} {_reported(root, files[3])} {_trusted(root, data)}"
+    kinds += [_reported(root, files[3]), _trusted(root, data), _after_boot(root, files[0])]
+    return str(kinds)
+
+
+def _after_boot(root: Path, said: bytes) -> str:
+    # what the process that inspects says, and how it ends, are no more to be trusted
+    (root / "said").write_bytes(said)
+    (root / "child").write_text(f"cat {root}/said\nexit {len(said) % 4}\n")
+    (root / "crash/2026-11-25/vmcoretool.json").unlink()
+    child = "/bin/sh", str(root / "child")
+    with (
+        patch.object(runner, "own_command", lambda: child),
+        patch.object(runner, "_STEP", 0.001),
+    ):
+        ran = call(["hook", "run", str(root / "crash")])
+    check_command(ran.code, ran.out, ran.err, as_json=False, codes=(0,))
+    return str(ran.out.count(b"\n"))
 
 
 def _trusted(root: Path, data: bytes) -> str:

@@ -14,9 +14,11 @@ import shutil
 import sys
 import tempfile
 import zlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.builders.machine import machine
@@ -31,16 +33,15 @@ from tests.fuzz.oracles import (
     is_one_line,
     outcome,
 )
-from tests.fuzz.seeds import Seed, as_raw, sample, with_notes
+from tests.fuzz.seeds import Seed, as_raw, host_with_variables, sample, with_notes
 from tests.test_namelist import NOWHERE
 from vmcoretool import MemoryFault, VmcoreError, inspect_vmcore
 from vmcoretool.addresses import Maddr, Vaddr
 from vmcoretool.budget import Budget
 from vmcoretool.cli import main
-from vmcoretool.explain.texts import find_texts, similar_texts
+from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, similar_texts
 from vmcoretool.host.signature import normalised
-from vmcoretool.inspection.inspect import locate
-from vmcoretool.inspection.open_host import CrashedHost
+from vmcoretool.inspection.open_host import CrashedHost, open_host
 from vmcoretool.linux.log_text import Record
 from vmcoretool.linux.panic import read_hardware, read_panic
 from vmcoretool.linux.printk import log_lines
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PAGE: Final = 4096
+TEXT: Final = "TEXT"
 VMCORE: Final = "VMCORE"
 """Stands for the dump in the words of a command."""
 
@@ -147,12 +149,7 @@ def _pick(data: bytes, count: int) -> int:
 def host(data: bytes, seed: Seed) -> str:
     """What a script may ask of a host, all of it."""
     try:
-        vmcore = read_vmcore(MemorySource("vmcore", data))
-        with vmcore:
-            located = locate(vmcore, places=NOWHERE)
-            if located.kind != "xen-host":
-                return located.kind
-            crashed = CrashedHost(located)
+        with open_host(str(written(data)), places=NOWHERE) as crashed:
             kind = check_inspection(crashed.inspection, seed.base)
             return f"{kind} {' '.join(_answers(crashed))}"
     except VmcoreError as error:
@@ -287,13 +284,17 @@ def symbol_file(data: bytes, seed: Seed) -> str:
         kinds.append(outcome(error))
     members = members_of(path, "unit.c", "sample")
     kinds.append(str(None if members is None else min(len(members), 3)))
-    dump_of = sample("xen-4.20-dom0-panic" if seed.base is None else "xen-4.8-dom0-panic")
+    if seed.name.startswith(OF_BUILT):
+        dump_of = host_with_variables()[0]
+    else:
+        dump_of = sample("xen-4.20-dom0-panic" if seed.base is None else "xen-4.8-dom0-panic")
     where = _PLACES[_pick(data, 4)]
     given: dict[str, Any] = {where: (_folder(data) if where == "search" else path,)}
     places = NOWHERE._replace(**given)
     return f"{kinds} {inspected([dump_of.data], dump_of.base, places=places)}"
 
 
+OF_BUILT: Final = "of-built-"
 _PLACES: Final = ("xen_syms", "vmlinux", "search", "xen_syms")
 _NAMES: Final = (
     "xen-syms-4.8",
@@ -319,6 +320,26 @@ def _folder(data: bytes) -> str:
     (folder / "circle").symlink_to(folder)
     os.mkfifo(folder / "vmlinux-fifo")
     return str(folder)
+
+
+def piped(data: bytes, seed: Seed) -> str:
+    """A dump that comes through a pipe."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as pipe, suppress(BrokenPipeError):
+            pipe.write(data)
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        ran = call(["inspect", "--json", f"/dev/fd/{reading}"])
+    finally:
+        os.close(reading)
+        thread.join()
+    values = check_command(ran.code, ran.out, ran.err, as_json=True, codes=(0, 1, 3, 4, 6))
+    check_object(values[0], seed.base)
+    return f"{ran.code} {values[0]['kind']}"
 
 
 def servers(data: bytes, seed: Seed) -> str:
@@ -379,12 +400,18 @@ class Ran(NamedTuple):
     err: bytes
 
 
-def call(words: Sequence[str]) -> Ran:
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+def call(words: Sequence[str], *, terminal: bool = False) -> Ran:
     """Run a command line in this process; no other program takes its place."""
     out, err = io.BytesIO(), io.BytesIO()
     kept = sys.stdout, sys.stderr, os.execv, os.execvp
-    sys.stdout = io.TextIOWrapper(out, "utf-8", "backslashreplace", write_through=True)
-    sys.stderr = io.TextIOWrapper(err, "utf-8", "backslashreplace", write_through=True)
+    stream = _Terminal if terminal else io.TextIOWrapper
+    sys.stdout = stream(out, "utf-8", "backslashreplace", write_through=True)
+    sys.stderr = stream(err, "utf-8", "backslashreplace", write_through=True)
     os.execv = os.execvp = _refuse  # type: ignore[assignment]
     try:
         code = main.run(words)
@@ -436,8 +463,9 @@ COMMANDS: Final = tuple(
         "read --json --space machine VMCORE 0x27a00000 64",
         "read --raw --space cpu0 VMCORE 0xffff830000000000 64",
         "read --physical VMCORE 0x1000 0x4000",
-        "explain --json dom0_pfn_to_mfn_frame_list_list VMCORE",
-        "explain cannot_set_context VMCORE",
+        "explain --json TEXT VMCORE",
+        "explain TEXT VMCORE",
+        "explain TEXT VMCORE VMCORE",
     )
 )
 
@@ -445,9 +473,12 @@ COMMANDS: Final = tuple(
 def command(data: bytes, seed: Seed) -> str:
     """One of all commands, chosen by the input, on a damaged dump."""
     row = COMMANDS[_pick(data, len(COMMANDS))]
+    text = ERROR_TEXTS[_pick(data, len(ERROR_TEXTS))].texts[0]
     path = str(written(data))
-    ran = call([path if word == VMCORE else word for word in row])
     as_json, raw = "--json" in row, "--raw" in row
+    terminal = _pick(data, 5) == 0 and not raw
+    words = [{VMCORE: path, TEXT: text}.get(word, word) for word in row]
+    ran = call(words, terminal=terminal)
     codes = (0, 1, 3, 4, 5, 6) if "--run" in row else (0, 1, 3, 4, 6)
     out = b"" if raw else ran.out
     values = check_command(ran.code, out, ran.err, as_json=as_json, codes=codes)
@@ -468,7 +499,7 @@ def arguments(data: bytes, seed: Seed) -> str:
     words = [word.replace(VMCORE, dump_at).replace("\0", "") for word in words]
     if any(word.startswith(("/dev", "/proc", "/sys")) for word in words):
         return "a system's file"
-    ran = call(words)
+    ran = call(words, terminal=_pick(data, 3) == 0)
     raw = "--raw" in words
     check_command(ran.code, b"" if raw else ran.out, ran.err, as_json=False)
     said = "".join(ran.err.decode().splitlines()[-1:]) if ran.code else ""

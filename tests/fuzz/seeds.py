@@ -18,7 +18,7 @@ from tests.builders import notes as build
 from tests.builders import pae_host, variants
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.kdump import Kdump
-from tests.builders.xen_host import XenHost
+from tests.builders.xen_host import RODATA, STRINGS, XenHost
 from tests.fuzz.mutators import MOST, SEPARATOR, join
 from tests.support import ROOT, SAMPLES
 from tests.test_containers import CODECS, domain_core, in_blocks, squeezed, vcpu_context
@@ -71,6 +71,38 @@ SAMPLES_IN: Final = [path / "vmcore" for path in SAMPLES]
 def built_host() -> Seed:
     host = XenHost()
     return Seed(f"built-{host.base:x}", host.build(), host.base)
+
+
+_VARIABLES: Final = 0x3B0000
+_RING: Final = 0x10_0000
+
+
+@cache
+def host_with_variables() -> tuple[Seed, dict[str, int], dict[int, bytes]]:
+    """A host whose variables lie where symbols say, the symbols, and the texts of its image."""
+    host = XenHost()
+    page = host.page(host.base + _VARIABLES)
+    line = b"(XEN) Xen version 4.9-built\n(XEN) Panic on CPU 0:\n(XEN) symbols tell the ring\n"
+    host.page(_RING)[:] = (line * 60)[:PAGE]
+    start = host.virt_start + _VARIABLES
+    values = (host.directmap + _RING, 1 << 14, 3000, host.base)
+    struct.pack_into("<QIIQ", page, 0, *values)
+    page[24:44] = b"loglvl=all console=x"
+    build_id = bytes(range(1, 21))
+    page[64:100] = struct.pack("<III4s20s", 4, 20, 3, b"GNU\0", build_id)
+    for at in range(1, 4):
+        host.page(_RING + at * PAGE)
+    symbols = {
+        "idle_pg_table": host.pgd_l4,
+        "conring": start,
+        "conring_size": start + 8,
+        "conringp": start + 12,
+        "xen_phys_start": start + 16,
+        "saved_cmdline": start + 24,
+        "__note_gnu_build_id_start": start + 64,
+    }
+    texts = {host.virt_start + RODATA - 1: b"\0" + b"".join(STRINGS)}
+    return Seed("variables", host.build(), host.base), symbols, texts
 
 
 @cache

@@ -8,9 +8,10 @@ from __future__ import annotations
 import gzip
 import struct
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.builders.memory import kernel_tables, table
+from tests.builders.symbol_file import symbol_file
 from tests.builders.xen_host import XenHost
 from tests.fuzz import hooks, mutators, runs, seeds
 from tests.fuzz.seeds import Seed, words
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from random import Random
 
 DATA: Final = ROOT / "tests/data"
+_CODE: Final = 0xFFFF82D040200000
 
 
 class Target(NamedTuple):
@@ -156,6 +158,11 @@ def _symbol_files() -> list[Seed]:
     found += [
         Seed(f"elf-{codec}", squeezed(codec, whole), base) for codec in ("gzip", "bzip2", "xz")
     ]
+    of_built, symbols, texts = seeds.host_with_variables()
+    made: dict[str, Any] = {"code_at": _CODE, "symbols": symbols, "texts": texts}
+    for build_id in (None, bytes(range(1, 21))):
+        file = symbol_file(**made, build_id=build_id, dwarf=4)
+        found.append(Seed(f"{runs.OF_BUILT}{bool(build_id)}", file, of_built.base))
     for version in (4, 5):
         packed = (DATA / f"unit-dwarf{version}.elf.gz").read_bytes()
         found.append(Seed(f"dwarf-{version}", gzip.decompress(packed)))
@@ -316,6 +323,7 @@ def rows() -> Iterator[Target]:
     yield Target("symbols", "symbol files", _symbol_files, _map_or_file, runs.symbol_file)
     yield Target("servers", "debuginfod's answers", _servers, _said_or_file, runs.servers)
     yield Target("faulty", "files that go wrong", _several, mutators.structured, runs.faulty)
+    yield Target("pipes", "dumps through pipes", _several, mutators.structured, runs.piped)
     yield Target("explain", "texts to explain", _texts, mutators.text, runs.explain)
     yield Target("commands", "every command on a dump", _several, _file, runs.command)
     yield Target("arguments", "command lines", _arguments, mutators.arguments, runs.arguments)
