@@ -13,8 +13,8 @@ from tests.fuzz.runs import call, scratch
 from tests.fuzz.seeds import Seed, built_host, sample
 from vmcoretool import VmcoreError
 from vmcoretool.hooks import runner
-from vmcoretool.hooks.report import is_done, write_failure, write_report
-from vmcoretool.hooks.runner import find_dumps
+from vmcoretool.hooks.dumps import Search
+from vmcoretool.hooks.report import is_done, leave_report
 from vmcoretool.hooks.systems import SYSTEMS, system_under
 from vmcoretool.hooks.trust import not_roots_alone
 
@@ -126,13 +126,12 @@ def _reported(root: Path, dump: bytes) -> str:
     path.write_bytes(dump)
     odd = folder / "vmcoretool.json"
     odd.write_bytes(b'{"report": {' + dump[:4096] if dump[-1:] < b"\x80" else dump[:4096])
-    found = [name for _, name, _ in find_dumps(str(root / "crash"))]
+    found = list(Search(str(root / "crash")).found())
     kinds = [str(len(found)), str(is_done(str(path)))]
     try:
-        kinds.append(write_report(path).summary.partition(";")[0])
+        report, why = leave_report(str(path))
     except VmcoreError as error:
-        write_failure(str(path), str(error))
-        kinds.append(outcome(error))
+        return str([*kinds, outcome(error)])
     if not is_done(str(path)):
         raise Fault("a report that was written is not known again")
-    return str(kinds)
+    return str([*kinds, why or report.summary.partition(";")[0]])

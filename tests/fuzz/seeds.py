@@ -16,12 +16,13 @@ import zstandard
 
 from tests.builders import notes as build
 from tests.builders import pae_host, variants
+from tests.builders.dump_core import domain_core, vcpu_context
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.kdump import Kdump
 from tests.builders.xen_host import RODATA, STRINGS, XenHost
 from tests.fuzz.mutators import MOST, SEPARATOR, join
 from tests.support import ROOT, SAMPLES
-from tests.test_containers import CODECS, domain_core, in_blocks, squeezed, vcpu_context
+from tests.test_containers import CODECS, in_blocks, squeezed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
