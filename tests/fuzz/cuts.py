@@ -51,14 +51,11 @@ _GIB: Final = 1 << 30
 
 # what each loss may have said of it; a code that is in no row may never appear by a cut
 _BY_ANY_LOSS: Final = {"truncated"}
-_BY_PAGES: Final = {"page-unreadable", "domain-list-damaged", "domain-not-openable"}
+_BY_PAGES: Final = {"page-unreadable", "domain-list-incomplete"}
 _BY_TABLES: Final = {"address-unproven", "address-unknown"}
 _BY_IDLE: Final = {"idle-page-table-missing"}
-_BY_CRASH_INFO: Final = {"notes-missing"}
-_BY_REGISTERS: Final = {"cpu-not-saved"}
 _BY_ALL_XEN_NOTES: Final = {"nested-xen-image"}
 _BY_SHORT_NOTE: Final = {"xen-phys-start-not-recorded"}
-_BY_PART_OF_A_NOTE: Final = {"note-damaged", "xen-phys-start-not-recorded", "dom0-p2m-missing"}
 
 
 class Container(NamedTuple):
@@ -218,10 +215,7 @@ def lost_by(whole: Whole, number: int, end: int) -> Lost:
         (bool(pages), _BY_PAGES),
         (tables or (b"Xen", _CRASH_REGS) in kinds, _BY_TABLES),
         (facts.idle in pages, _BY_IDLE),
-        ((b"Xen", _CRASH_INFO) in kinds, _BY_CRASH_INFO),
-        ((b"CORE", 1) in kinds, _BY_REGISTERS),
         (all(note in gone for note in layout.notes if note.owner == b"Xen"), _BY_ALL_XEN_NOTES),
-        (bool(gone), _BY_PART_OF_A_NOTE),
         (tables and facts.unrecorded, _BY_SHORT_NOTE),
     ]
     for happened, codes in rows:

@@ -204,7 +204,8 @@ def _walk(
         following = known[after] if after < len(known) else None
         header = _Header(blob, at, words)
         if not header.sound or (following is not None and following < header.desc_start):
-            if at or complete:
+            broken_off = at == 0 or header.desc_start > len(blob)
+            if complete or not broken_off:
                 where = f"at file offset {offset + at:#x}"
                 yield None, f"no note can start {where}: skipped to the next known note"
             if following is None:
