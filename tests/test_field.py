@@ -168,6 +168,21 @@ def test_dump_of_a_guest_without_a_xen_is_no_host(tmp_path: Path) -> None:
         open_host(str(path))
 
 
+@pytest.mark.parametrize("below", ["", "127.0.0.1-x", "sosreport-h/var/crash/2026-11-23"])
+def test_folder_names_the_dump_in_it(tmp_path: Path, below: str) -> None:
+    folder = tmp_path / below
+    folder.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "vmcore.conf").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    done = run("inspect", tmp_path)
+    assert (done.returncode, "it: " in done.stderr) == (5, False)
+    (folder / "vmcore").touch()
+    done = run("inspect", tmp_path)
+    assert done.returncode == 5
+    assert f"name the dump file in it: {folder / 'vmcore'}" in done.stderr
+
+
 # --- archives, and other files in a dump's place ------------------------------------------------
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ENTRIES: Final = 10_000
-_FOLDERS: Final = 100
+_FOLDERS: Final = 1_000
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -41,21 +41,34 @@ def is_file(word: str) -> bool:
 
 
 def dump_in_folder(folder: str) -> str | None:
-    """The file in a folder, or in the newest ones below it, that is named like a dump."""
+    """The file in a folder, or in those below it, that is named like a dump; the newest first.
+
+    Level by level, in a thousand folders at most: an unpacked report for a vendor's support has the
+    dump some levels down.
+    """
     from vmcoretool.hooks.dumps import DUMP_NAMES  # noqa: PLC0415 - only for a folder
 
-    def best(path: str) -> str | None:
-        with os.scandir(path) as entries:
-            paths = {row.name: row.path for row in islice(entries, _ENTRIES)}
-        names = sorted(paths)
-        fits = (name for pattern in DUMP_NAMES for name in names if pattern.fullmatch(name))
-        return next((paths[name] for name in fits), None)
+    level, looked_at = [folder], 0
+    while level:
+        below: list[tuple[float, str]] = []
+        for path in level:
+            looked_at += 1
+            try:
+                with os.scandir(path) as entries:
+                    rows = list(islice(entries, _ENTRIES))
+                below += ((row.stat().st_mtime, row.path) for row in rows if _is_folder(row))
+            except OSError:
+                continue  # others may be readable
+            paths = {row.name: row.path for row in rows}
+            names = sorted(paths)
+            fits = (name for pattern in DUMP_NAMES for name in names if pattern.fullmatch(name))
+            found = next(fits, None)
+            if found is not None:
+                return paths[found]
+        newest = sorted(below, reverse=True)[: max(_FOLDERS - looked_at, 0)]
+        level = [path for _, path in newest]
+    return None
 
-    try:
-        with os.scandir(folder) as entries:
-            below = [row for row in islice(entries, _ENTRIES) if row.is_dir(follow_symlinks=False)]
-        newest = sorted(below, key=lambda row: row.stat().st_mtime, reverse=True)[:_FOLDERS]
-        paths = (folder, *(row.path for row in newest))
-        return next((dump for path in paths if (dump := best(path))), None)
-    except OSError:
-        return None
+
+def _is_folder(row: os.DirEntry[str]) -> bool:
+    return row.is_dir(follow_symlinks=False)
