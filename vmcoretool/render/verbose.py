@@ -81,8 +81,9 @@ def _host(inspection: Inspection, width: int, *, colour: bool) -> Iterator[str]:
     yield ""
     yield from _evidence(inspection)
     yield from _namelists(inspection)
-    yield ""
-    yield "Commands"
+    if inspection.commands or inspection.filters:
+        yield ""
+        yield "Commands"
     for command in inspection.commands:
         ready = paint("READY", "ready", colour=colour) if command.ready else "not ready"
         yield f"  {command.target}: {command.purpose}  ({ready})"
