@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import lzma
 import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 
 from tests.builders.elf_core import ElfCore, Load
 from tests.support import ROOT, BytesSource, run
@@ -16,6 +19,7 @@ from vmcoretool.errors import FormatError
 from vmcoretool.vmcore import read_vmcore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SAMPLES = ROOT / "samples"
@@ -120,13 +124,37 @@ def test_bad_sector_costs_what_it_holds(name: str, bad: int, status: str) -> Non
     assert any(os.strerror(errno.EIO) in row.message for row in found.findings)
 
 
-def test_every_bad_sector_of_a_dump_leaves_an_answer() -> None:
-    data = sample("kdump-zlib")
-    for bad in range(4096, len(data), 4096):
+@pytest.mark.parametrize("name", ["kdump-zlib", "flattened-kdump-lzo", "flattened-elf"])
+def test_every_bad_sector_of_a_dump_leaves_an_answer(name: str) -> None:
+    data = sample(name)
+    # of a flattened file, the second one has the headers of the file that it describes
+    for bad in range(4096 if name == "kdump-zlib" else 8192, len(data), 4096):
         found = inspected(BadSector(data, bad))
         assert found.verdict.xen_phys_start in (None, BASE), hex(bad)
         assert found.kind == "xen-host", hex(bad)
         assert not codes(found) & BLAMES, hex(bad)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.compress])
+def test_bad_sector_of_a_compressed_file_costs_what_follows(
+    pack: Callable[[bytes], bytes],
+) -> None:
+    data = pack(sample("xen-4.17-dom0-panic"))
+    found = inspected(BadSector(data, len(data) - 2 * 4096))
+    assert (found.kind, found.verdict.status) == ("xen-host", "reported")
+    assert found.verdict.xen_phys_start == 0x27800000
+    said = [row.message for row in found.findings if row.code == "page-unreadable"]
+    assert any("cannot be read at file offset" in message for message in said)
+    assert not codes(found) & BLAMES
+    # nothing came out before it: the system's own words, with the place
+    with pytest.raises(OSError, match=r"cannot be read at file offset 0x0|Input/output error"):
+        inspected(BadSector(data, 0))
+
+
+def test_bad_sector_of_a_text_costs_what_follows() -> None:
+    found = inspected(BadSector(sample("readelf-text"), 8192))
+    assert (found.kind, found.verdict.status) == ("xen-host", "reported")
+    assert "page-unreadable" in codes(found)
 
 
 @pytest.mark.parametrize("bad", [0x1000, 0x2000, 0x3000, 0xD000])

@@ -206,6 +206,20 @@ class Observed:
         return tuple(found for alike in self._findings.values() for found in alike)
 
 
+STREAM_CUT: Final = "the stream around the dump ends early or is damaged"
+
+
+def report_incomplete(source: ByteSource, observed: Observed, what: str = STREAM_CUT) -> None:
+    """Note that bytes of a stream around a dump never arrived, and why where that is known."""
+    if source.complete:
+        return
+    unreadable: str = getattr(source, "unreadable", "")
+    if unreadable:
+        observed.lost(unreadable, code="page-unreadable")
+    else:
+        observed.lost(what)
+
+
 def only_source(sources: Sequence[ByteSource], what: str) -> ByteSource:
     """The one file of a format that has no parts.
 

@@ -9,12 +9,21 @@ Xen and not read.
 
 from __future__ import annotations
 
+import os
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MADDR_LIMIT, FileOffset
-from vmcoretool.errors import FormatError, UnknownFormatError
-from vmcoretool.formats.api import Container, Format, Machine, NoteBlob, Observed, only_source
+from vmcoretool.errors import FormatError, UnknownFormatError, is_out_of_reach
+from vmcoretool.formats.api import (
+    Container,
+    Format,
+    Machine,
+    NoteBlob,
+    Observed,
+    only_source,
+    report_incomplete,
+)
 from vmcoretool.formats.elf_headers import (
     ET_CORE,
     MAGIC,
@@ -73,8 +82,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
             cure="get the dump again from where it was saved",
         )
     pages = ElfPages(source, _usable(loads, header, observed), observed)
-    if not source.complete:
-        observed.lost("the stream around the dump ends early or is damaged")
+    report_incomplete(source, observed)
     return Container(
         row=FORMAT,
         machine=Machine(header.machine, "little" if header.layout.order == "<" else "big"),
@@ -117,17 +125,27 @@ def _segments(
     notes: list[Segment] = []
     for first in range(0, there, _CHUNK_PHDRS):
         wanted = min(_CHUNK_PHDRS, there - first) * size
-        try:
-            data = _from_head(source, head, header.phoff + first * size, wanted)
-        except FormatError:
-            observed.lost("the program headers never arrived: no memory can be found without them")
-            break
+        data = _table(source, head, header.phoff + first * size, wanted, observed)
         for row in rows.iter_unpack(data[: len(data) - len(data) % size]):
             if row[0] == PT_LOAD:
                 loads.append(segment(row))
             elif row[0] == PT_NOTE:
                 notes.append(segment(row))
     return loads, notes
+
+
+def _table(source: ByteSource, head: bytes, offset: int, size: int, observed: Observed) -> bytes:
+    # program headers; b"" of those that are lost
+    try:
+        return _from_head(source, head, offset, size)
+    except FormatError:
+        observed.lost("the program headers never arrived: no memory can be found without them")
+    except OSError as error:
+        if is_out_of_reach(error):
+            raise
+        why = os.strerror(error.errno) if error.errno else str(error)
+        observed.odd("page-unreadable", f"{source.path}: program headers cannot be read: {why}")
+    return b""
 
 
 def _phnum(source: ByteSource, header: ElfHeader) -> int:
@@ -155,7 +173,7 @@ def _note_blobs(
 ) -> Iterator[NoteBlob]:
     areas = ((offset, filesz) for offset, _, filesz, _ in segments)
     yield from read_note_segments(source, areas, observed, head)
-    if not segments and not source.complete:
+    if not segments and observed.findings:
         # makedumpfile writes the notes before the program headers, which end where notes start
         behind = header.phoff + header.phnum * header.layout.segment.size
         yield from notes_behind(source, behind, "little" if header.layout.order == "<" else "big")

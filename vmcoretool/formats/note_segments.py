@@ -10,6 +10,7 @@ from vmcoretool.addresses import MIB, PAGE_SIZE, FileOffset
 from vmcoretool.errors import FormatError, is_out_of_reach
 from vmcoretool.formats.api import NoteBlob
 from vmcoretool.notes.elf_note import is_known_owner
+from vmcoretool.sources.readable import UpToBadSector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,10 +87,11 @@ def notes_behind(
         order: byte order of the file.
     """
     data = b""
+    readable = UpToBadSector(source)
     for start, end in source.data_ranges(offset, offset + _BEHIND_HEADERS):
         if start != offset + len(data):
             break
-        data += source.pread(end - start, start)
+        data += readable.pread(end - start, start)
     end = _end_of_notes(data, struct.Struct("<III" if order == "little" else ">III"))
     if end:
         yield NoteBlob(data[:end], FileOffset(offset), complete=False)
@@ -115,9 +117,9 @@ def _end_of_notes(data: bytes, words: struct.Struct) -> int:
 def _arrived(source: ByteSource, offset: int, size: int, observed: Observed) -> Iterator[NoteBlob]:
     total = 0
     for start, end in source.data_ranges(offset, offset + size):
-        data = source.pread(end - start, start)
-        total += len(data)
-        yield NoteBlob(data, FileOffset(start), complete=False)
+        for piece in _readable(source, start, end - start, observed):
+            total += len(piece.data)
+            yield piece
     observed.lost(f"{total} of {size} bytes of notes arrived")
 
 

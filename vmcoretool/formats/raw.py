@@ -13,6 +13,7 @@ from vmcoretool.formats.api import (
     Observed,
     only_source,
     read_or_lost,
+    report_incomplete,
 )
 from vmcoretool.memory.pages import ABSENT, FilePlace, Missing, PageReader, PartialPage
 
@@ -74,8 +75,7 @@ def _never(source: ByteSource) -> bool:
 def _open(sources: Sequence[ByteSource]) -> Container:
     source = only_source(sources, "raw memory")
     observed = Observed()
-    if not source.complete:
-        observed.lost("the stream around the memory ends early or is damaged")
+    report_incomplete(source, observed)
     return Container(
         row=FORMAT,
         machine=Machine(EM_X86_64, "little"),

@@ -22,10 +22,12 @@ from vmcoretool.formats.api import (
     Machine,
     Observed,
     only_source,
+    report_incomplete,
 )
 from vmcoretool.formats.no_memory import NoMemory
 from vmcoretool.notes.elf_note import MAX_NOTES, NT_PRSTATUS, XEN_ELFNOTE_CRASH_INFO, Note
 from vmcoretool.printable import printable
+from vmcoretool.sources.readable import UpToBadSector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +70,9 @@ def _open(sources: Sequence[ByteSource]) -> Container:
             f"{source.size // MIB} MiB are too much for the text of ELF notes", path=source.path
         )
     observed = Observed()
-    text = source.pread(source.size, 0)
+    readable = UpToBadSector(source)
+    text = readable.pread(source.size, 0)
+    report_incomplete(readable, observed)
     notes = tuple(islice(_notes(text, observed), MAX_NOTES + 1))
     if not notes:
         raise TruncatedError(

@@ -24,6 +24,7 @@ from vmcoretool.formats.api import (
     NoteBlob,
     Observed,
     only_source,
+    report_incomplete,
 )
 from vmcoretool.formats.elf_headers import MAGIC, ElfHeader, parse_elf_header, read_elf_header
 from vmcoretool.formats.guest_pages import GuestPages, Index
@@ -72,8 +73,7 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     observed = Observed()
     pages = GuestPages(source, _index(source, sections), observed)
     blobs = tuple(_note_blobs(source, sections, observed))
-    if not source.complete:
-        observed.lost(_CUT)
+    report_incomplete(source, observed, _CUT)
     return Container(
         row=FORMAT,
         machine=Machine(header.machine, "little"),
@@ -180,8 +180,7 @@ def _open_old(source: ByteSource, head: bytes) -> Container:
         width = 8 if pages_at - index_at >= 8 * pages else 4
     observed = Observed()
     reader = GuestPages(source, Index(index_at, width * pages, width, pages_at), observed)
-    if not source.complete:
-        observed.lost(_CUT)
+    report_incomplete(source, observed, _CUT)
     return Container(
         row=FORMAT,
         machine=Machine(EM_X86_64 if width == 8 else EM_386, "little"),

@@ -64,6 +64,7 @@ class BlockSource:
         self.path = source.path
         self.size = blocks[-1].start + blocks[-1].size
         self.complete = source.complete
+        self.unreadable = ""
         self._source = source
         self._blocks = blocks
         self._starts = [block.start for block in blocks]

@@ -8,6 +8,7 @@ to what comes out.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MIB, FileOffset
@@ -23,6 +24,7 @@ from vmcoretool.errors import (
 from vmcoretool.sources.blocks import Allowance, BlockSource
 from vmcoretool.sources.file import FileSource
 from vmcoretool.sources.indexes import Index, xz_index, zstd_index
+from vmcoretool.sources.readable import UpToBadSector
 from vmcoretool.sources.spool import Spool
 from vmcoretool.sources.streams import (
     MAX_WINDOW,
@@ -65,21 +67,27 @@ def open_compressed(source: ByteSource, name: str, terms: Terms) -> ByteSource:
         UnsupportedFormatError: the codec's module is not installed, or the stream needs more memory
             than it may take.
     """
-    stream = STREAMS[name](source, terms.budget)  # says what is not installed
+    readable = UpToBadSector(source)
+    stream = STREAMS[name](readable, terms.budget)  # says what is not installed
     work = terms.budget.work(f"decompressing {name}", size=terms.limit)
-    index = _INDEXES[name](source, terms.budget) if name in _INDEXES else Index([], None)
+    index = _INDEXES[name](readable, terms.budget) if name in _INDEXES else Index([], None)
     if len(index.blocks) > 1:
         in_blocks = _by_blocks(source, name, index.blocks, terms, work)
         if in_blocks:
+            in_blocks.complete = readable.complete
+            in_blocks.unreadable = readable.unreadable
             return in_blocks
     with Spool(source.path) as spool:
         finished = _fill(spool, stream, source, work, terms)
         whole = stream.ended if index.whole is None else index.whole
+        if not spool.size and readable.unreadable:
+            raise OSError(errno.EIO, readable.unreadable, source.path)
         if not spool.size:
             raise _empty(source, name, ended=whole, finished=finished)
         inner = FileSource(source.path, spool.detach())
     source.close()
-    inner.complete = finished and whole and source.complete
+    inner.complete = finished and whole and readable.complete
+    inner.unreadable = readable.unreadable
     return inner
 
 
@@ -90,7 +98,7 @@ def first_bytes(source: ByteSource, name: str, size: int) -> bytes:
     """
     found = bytearray()
     try:
-        stream = STREAMS[name](source, Budget())
+        stream = STREAMS[name](UpToBadSector(source), Budget())
         for piece in stream:
             found += piece
             if len(found) >= size or stream.place > _FAR:
@@ -159,7 +167,7 @@ def _empty(source: ByteSource, name: str, *, ended: bool, finished: bool) -> Vmc
 
 def _by_blocks(
     source: ByteSource, name: str, blocks: list[Block], terms: Terms, work: Work
-) -> ByteSource | None:
+) -> BlockSource | None:
     # None where the first block is damaged; the stream reader then finds out what is left
     inner = BlockSource(source, blocks, STREAMS[name], Allowance(terms.budget, work))
     try:

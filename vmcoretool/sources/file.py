@@ -106,7 +106,7 @@ class FileSource:
     One that is dropped without :meth:`close` closes its file and warns (ResourceWarning).
     """
 
-    __slots__ = ("_file", "complete", "path", "size")
+    __slots__ = ("_file", "complete", "path", "size", "unreadable")
 
     def __init__(self, path: str, fd: int) -> None:
         """Take over a file descriptor; ``path`` is named in messages."""
@@ -114,6 +114,7 @@ class FileSource:
         self._file.name = path  # what the warning names
         self.path = path
         self.complete = True
+        self.unreadable = ""
         self.size = os.lseek(fd, 0, os.SEEK_END)
 
     def pread(self, size: int, offset: int) -> bytes:

@@ -14,6 +14,7 @@ another and are of one size, not for each record: a terabyte of memory is some 1
 
 from __future__ import annotations
 
+import errno
 import struct
 from array import array
 from bisect import bisect_right
@@ -24,6 +25,7 @@ from vmcoretool.budget import Budget
 from vmcoretool.errors import FormatError, StoppedError, TruncatedError
 from vmcoretool.memory.extents import disjoint
 from vmcoretool.sources.file import WindowedSource
+from vmcoretool.sources.readable import UpToBadSector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,7 +119,10 @@ def open_flattened(source: ByteSource, budget: Budget | None = None) -> Flattene
             where=FileOffset(16),
         )
     runs = _Runs()
-    ended = _read_records(source, runs, budget or Budget())
+    readable = UpToBadSector(source)
+    ended = _read_records(readable, runs, budget or Budget())
+    if not runs and readable.unreadable:
+        raise OSError(errno.EIO, readable.unreadable, source.path)
     if not runs:
         raise TruncatedError(
             "the flattened stream holds no data",
@@ -125,7 +130,9 @@ def open_flattened(source: ByteSource, budget: Budget | None = None) -> Flattene
             where=FileOffset(HEADER_SIZE),
             cure="the transfer was cut off: get it again",
         )
-    return FlattenedSource(source, _in_order(runs, source), complete=ended and source.complete)
+    flat = FlattenedSource(source, _in_order(runs, source), complete=ended and source.complete)
+    flat.unreadable = readable.unreadable
+    return flat
 
 
 def _read_records(source: ByteSource, runs: _Runs, budget: Budget) -> bool:
@@ -205,6 +212,7 @@ class FlattenedSource:
         self.path = source.path
         self.size = runs[-1].end
         self.complete = complete
+        self.unreadable = ""
 
     def pread(self, size: int, offset: int) -> bytes:
         """Up to ``size`` bytes from ``offset``; fewer only where the file ends.

@@ -29,6 +29,7 @@ from vmcoretool.formats.api import (
     NoteBlob,
     Observed,
     machine_number,
+    report_incomplete,
 )
 from vmcoretool.formats.elf_headers import ElfMachine
 from vmcoretool.formats.kdump.header import (
@@ -69,8 +70,8 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     for own_header, source in zip(headers, sources, strict=True):
         if own_header.incomplete:
             observed.lost(f"{source.path}: its writer marked it as incomplete")
-    if not all(source.complete for source in sources):
-        observed.lost("the stream around the dump ends early or is damaged")
+    for source in sources:
+        report_incomplete(source, observed)
     return Container(
         row=FORMAT,
         machine=_machine(header, blobs),
