@@ -6,7 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final, Literal
 
-from vmcoretool.addresses import MIB, PAGE_SIZE, FileOffset
+from vmcoretool.addresses import MIB, FileOffset
 from vmcoretool.errors import FormatError, is_out_of_reach
 from vmcoretool.formats.api import NoteBlob
 from vmcoretool.notes.elf_note import is_known_owner
@@ -22,6 +22,7 @@ MAX_NOTE_BYTES: Final = 8 * MIB
 _BEHIND_HEADERS: Final = MIB
 """How much of a file may be notes where the headers that would say so are lost."""
 _OWNER_LIMIT: Final = 64
+_SECTOR: Final = 512
 
 
 def read_note_segments(
@@ -124,24 +125,20 @@ def _arrived(source: ByteSource, offset: int, size: int, observed: Observed) -> 
 
 
 def _readable(source: ByteSource, offset: int, size: int, observed: Observed) -> Iterator[NoteBlob]:
-    # page by page of the file, since that is what a bad sector costs
+    # sector by sector; a layer around the file may have moved their borders
     start, data = offset, b""
-    for at in _places(offset, size):
+    for at in range(offset, offset + size, _SECTOR):
         try:
-            data += source.pread(min(PAGE_SIZE - at % PAGE_SIZE, offset + size - at), at)
+            data += source.pread(min(_SECTOR, offset + size - at), at)
         except OSError as error:
             if is_out_of_reach(error):
                 raise
+            if data or at == offset:  # the first one of a gap
+                why = os.strerror(error.errno) if error.errno else str(error)
+                message = f"{source.path}: notes at file offset {at:#x} cannot be read: {why}"
+                observed.odd("page-unreadable", message)
             if data:
                 yield NoteBlob(data, FileOffset(start), complete=False)
-            start, data = at + PAGE_SIZE - at % PAGE_SIZE, b""
-            why = os.strerror(error.errno) if error.errno else str(error)
-            message = f"{source.path}: notes at file offset {at:#x} cannot be read: {why}"
-            observed.odd("page-unreadable", message)
+            start, data = at + _SECTOR, b""
     if data:
         yield NoteBlob(data, FileOffset(start), complete=False)
-
-
-def _places(offset: int, size: int) -> Iterator[int]:
-    yield offset
-    yield from range(offset - offset % PAGE_SIZE + PAGE_SIZE, offset + size, PAGE_SIZE)
