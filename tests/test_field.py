@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.support import ROOT, run
-from vmcoretool import NotAXenHostError, open_host
+from vmcoretool import NotAXenHostError, open_host, open_vmcore
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.process import find_process
 
@@ -154,6 +154,25 @@ def test_commands_answer_from_a_nested_xen(name: str) -> None:
     with open_host(str(path)) as host:
         assert host.verdict.xen_phys_start == 0x27A00000
         assert "Hardware Dom0 crashed" in host.console()[-2]
+
+
+def test_guest_that_ran_something_else_is_no_host(tmp_path: Path) -> None:
+    # its cr3 leads to a table that maps nothing of Xen: what a scan finds may be of an earlier boot
+    whole = bytearray(lzma.decompress((FIELD / "nested-xen-vcpu.xl-dump-core.xz").read_bytes()))
+    at = whole.index((0x27CDE000).to_bytes(8, "little"))
+    with open_vmcore(FIELD / "nested-xen-vcpu.xl-dump-core.xz") as vmcore:
+        tables = [
+            extent.start
+            for extent in vmcore.memory.pages.extents()
+            if not any(vmcore.memory.read(extent.start + 8 * 256, 8 * 16))
+        ]
+    whole[at : at + 8] = tables[0].to_bytes(8, "little")
+    path = tmp_path / "guest"
+    path.write_bytes(whole)
+    for option in ("--no-scan", "--scan"):
+        done = run("inspect", "--json", option, path)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["kind"], found["nested"]) == (6, "xen-domain", None)
 
 
 def test_dump_of_a_guest_without_a_xen_is_no_host(tmp_path: Path) -> None:

@@ -151,8 +151,11 @@ class Located(NamedTuple):
 
     @property
     def is_nested(self) -> bool:
-        """Whether a Xen is proved in the dump of one guest."""
-        return self.kind == "xen-domain" and self.verdict.status in _PROVEN
+        """Whether a Xen is proved in the dump of one guest, and its CPUs ran nothing else."""
+        if self.kind != "xen-domain" or self.verdict.status not in _PROVEN:
+            return False
+        walks = self.known.facts.walks
+        return bool(walks.mapped) or not walks.elsewhere
 
     def host(self) -> Host:
         """The crashed host, whose memory answers further questions."""
