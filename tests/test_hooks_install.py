@@ -490,6 +490,8 @@ def test_unit_as_installed_is_valid_and_little_exposed(
     words += ["--exec", program] if program else []
     assert tool("hook", "install", *words).returncode == 0
     unit = tmp_path / systems.UNIT.lstrip("/")
+    # else the boot would not be over before the last dump is inspected
+    assert re.search(r"^After=.*\bmulti-user\.target$", unit.read_text(), re.MULTILINE)
     done = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
     )

@@ -30,7 +30,7 @@ UNIT: Final = "vmcoretool-report.service"
 MOST_EXPOSED: Final = 3.0
 """Of ``systemd-analyze security``, from 0 to 10."""
 _PACKAGES: Final = ("systemd", "python3", "python3-click", "python3-construct")
-_LEFT_OUT: Final = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/perl5")
+_LEFT_OUT: Final = ("doc", "man", "locale", "perl5")
 # where kdump of Debian and of RHEL (on a server of many nodes) leave them: a sample, and the
 # crash that it is of
 DUMPS: Final = {
@@ -161,7 +161,7 @@ def _image(target: Path) -> None:
     for applet in (tree.path / "bin").iterdir():
         if applet.is_symlink() and applet.name != "sh":
             applet.unlink()  # a copied program would be written through it
-    left_out = shutil.ignore_patterns(*(name.rpartition("/")[2] for name in _LEFT_OUT))
+    left_out = shutil.ignore_patterns(*_LEFT_OUT)
     packages = BOOKWORM.closure(*_PACKAGES)
     shutil.copytree(packages, tree.path, symlinks=True, dirs_exist_ok=True, ignore=left_out)
     for place, text in _ETC.items():
