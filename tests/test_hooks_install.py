@@ -140,27 +140,50 @@ def test_system_without_kdump_is_said(tmp_path: Path) -> None:
     assert b"etc/sysconfig/kdump was not there" in done.stderr
 
 
-def test_unit_of_a_zipapp_runs_the_zipapp(tmp_path: Path) -> None:
+UNPACKING = """import os, sys, zipfile
+archive = os.path.dirname(os.path.abspath(__file__))
+place = os.environ.get("SHIV_ROOT", {home!r}) + "/.unpacked"
+zipfile.ZipFile(archive).extractall(place)
+sys.path.insert(0, place)
+from vmcoretool.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize("unpacks", [False, True])  # as zipapp makes it; as shiv does
+def test_unit_of_an_archive_runs_the_archive(tmp_path: Path, *, unpacks: bool) -> None:
     folder = tmp_path / "app"
     shutil.copytree(ROOT / "vmcoretool", folder / "vmcoretool")
     site = Path(click.__file__).parent
     shutil.copytree(site, folder / "click")
     app = tmp_path / "vmcoretool.pyz"
-    zipapp.create_archive(folder, app, main="vmcoretool.cli.entry:main")
+    main = None if unpacks else "vmcoretool.cli.entry:main"
+    if unpacks:
+        (folder / "__main__.py").write_text(UNPACKING.format(home=str(tmp_path / "home")))
+    zipapp.create_archive(folder, app, main=main)
     root = tmp_path / "root"
     root.mkdir()
-    words = [sys.executable, str(app), "hook", "install", "--system", "debian", "--root", str(root)]
-    subprocess.run(words, check=True, capture_output=True, cwd="/")
-    line = re.search(
-        "^ExecStart=(.*)$", (root / systems.UNIT.lstrip("/")).read_text(), re.MULTILINE
-    )
-    assert line
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def python(*words: object) -> None:
+        command = [sys.executable, *map(str, words)]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", env=environment)
+
     crash = tmp_path / "crash/2026-11-25"
     crash.mkdir(parents=True)
     shutil.copy(SAMPLE, crash / "vmcore")
-    words = [*shlex.split(line[1])[:-1], str(crash.parent)]
-    subprocess.run(words, cwd="/", check=True, capture_output=True)
+    python(app, "hook", "run", crash.parent)
     assert b"VERIFIED" in (crash / "vmcoretool.txt").read_bytes()
+    (crash / "vmcoretool.json").unlink()
+    python(app, "hook", "install", "--system", "debian", "--root", root)
+    text = (root / systems.UNIT.lstrip("/")).read_text()
+    line = re.search("^ExecStart=(.*)$", text, re.MULTILINE)
+    assert line
+    # the unit cannot write to root's home, and others can write to /var/tmp
+    assert "SHIV_ROOT=/var/cache/vmcoretool\nCacheDirectory=vmcoretool\n" in text
+    python(*shlex.split(line[1])[1:-1], crash.parent)
+    assert (crash / "vmcoretool.json").exists()
+    assert "SHIV_ROOT" not in systems.unit("/var/crash")
 
 
 def test_foreign_file_in_the_place_of_ours_is_not_overwritten(tmp_path: Path) -> None:
@@ -465,6 +488,22 @@ def test_current_folder_of_python_m_is_not_the_units(
         pytest.skip("needs root")
     done = tool("hook", "install", "--dry-run", "--system", "debian", cwd=tmp_path)
     assert b"may be written to" not in done.stderr
+
+
+def test_what_an_archive_unpacked_is_not_what_the_unit_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = root_owned(tmp_path / "v")
+    archive = tmp_path / "v/vmcoretool.pyz"
+    archive.touch()
+    monkeypatch.setattr(trust, "own_command", lambda: ("/bin/sh", str(archive)))
+    monkeypatch.setattr(trust, "own_archive", lambda: str(archive))
+    monkeypatch.setattr(trust, "_PACKAGE", str(packages / "vmcoretool"))
+    monkeypatch.setattr(sys, "path", [str(packages)])
+    os.chown(packages, 1000, 1000)  # in the home of who called sudo
+    assert trust.not_roots_alone(None) is None
+    os.chown(archive, 1000, 1000)
+    assert trust.not_roots_alone(None) == (str(archive), "belongs to user 1000")
 
 
 def test_writing_without_root_is_refused_with_the_cure(

@@ -41,6 +41,11 @@ _TOOLS: Final = "/usr/bin/dd /usr/bin/od"
 DIRECTORY: Final = "/var/crash"
 """Where dumps are on all systems, unless they are told otherwise."""
 _PROGRAM: Final = "# vmcoretool, as --exec names it: "
+_UNPACKED: Final = """\
+Environment=SHIV_ROOT=/var/cache/vmcoretool
+CacheDirectory=vmcoretool
+CacheDirectoryMode=0700
+"""
 _PLAIN: Final = re.compile(r"[\w/.+:%@$-]+")
 _ANALYSER: Final = "/usr/lib64/xen/bin/xen-crashdump-analyser"
 
@@ -193,6 +198,8 @@ def unit(directory: str, program: str | None = None) -> str:
     command = " ".join(map(_quoted, words))
     argument = _quoted(path.replace("$", "$$"))
     chosen = f"{_PROGRAM}{program}\n" if program else ""
+    # shiv unpacks itself, by itself to root's home, which the unit may only read
+    unpacked = _UNPACKED if not program and own_archive() else ""
     return f"""# vmcoretool: a report beside each new dump, once after boot
 {chosen}[Unit]
 Description=vmcoretool: reports beside new crash dumps
@@ -216,7 +223,7 @@ PrivateDevices=yes
 PrivateNetwork=yes
 PrivateTmp=yes
 Environment=TMPDIR=/var/tmp
-ProtectClock=yes
+{unpacked}ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHome=read-only
 ProtectHostname=yes
@@ -258,13 +265,25 @@ def command_of(program: str | None) -> tuple[str, ...]:
 
 
 def own_command() -> tuple[str, ...]:
-    """What starts this very vmcoretool again, from anywhere: a module, or a zipapp."""
-    home = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-    if os.path.isfile(home):
-        return sys.executable, home
+    """What starts this very vmcoretool again, from anywhere: a module, or an archive of Python."""
+    archive = own_archive()
+    if archive:
+        return sys.executable, archive
     # -P (3.11): what lies in the current folder is not imported; callers run it in / besides
     safe = ("-P",) if sys.version_info >= (3, 11) else ()
     return (sys.executable, *safe, "-m", "vmcoretool")
+
+
+def own_archive() -> str | None:
+    """The archive (zipapp, shiv) that was started, or None.
+
+    Some unpack themselves before: then this package lies in a folder, and only the main module
+    tells where it is from.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    home = os.path.join(os.path.dirname(__file__), "..", "..")
+    places = (os.path.abspath(home), os.path.dirname(os.path.abspath(main)))
+    return next(filter(os.path.isfile, places), None)
 
 
 def _quoted(word: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from glob import escape, glob
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.hooks.systems import own_command
+from vmcoretool.hooks.systems import own_archive, own_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,13 +81,18 @@ def _of_this_python() -> Iterator[str]:
     yield from (word for word in own_command() if word.startswith("/"))
     if sys.prefix != sys.base_prefix:
         yield os.path.join(sys.prefix, "pyvenv.cfg")
+    # what an archive unpacked is not what the unit imports: it unpacks it again, for itself
+    unpacked = os.path.dirname(_PACKAGE) if own_archive() else None
     # what python imports from; the unit has no PYTHONPATH, but what is there is imported now
     for path in sys.path:
+        if path == unpacked:
+            continue
         if os.path.basename(path) in _PACKAGES:
             yield from _all_below(path)
         elif os.path.isabs(path) and os.path.lexists(path):
             yield path
-    yield from _all_below(_PACKAGE)
+    if unpacked is None:
+        yield from _all_below(_PACKAGE)
 
 
 def _all_below(path: str) -> Iterator[str]:
