@@ -300,6 +300,20 @@ def test_who_is_not_root_reports_on_dumps_of_his_own(
     assert dump == str(place / "vmcore")
 
 
+def test_whole_system_is_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a slip of the finger would leave reports beside all that is named like a dump
+    place = crash_folder(tmp_path)
+    same = os.path.samestat
+    root = os.stat(tmp_path)  # stands for "/", which no test may search
+    monkeypatch.setattr(os.path, "samestat", lambda one, other: same(one, root) or same(one, other))
+    assert run_command_line(["hook", "run", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert said.endswith("this is the whole system: name the folder in which dumps are\n")
+    assert [path.name for path in place.iterdir()] == ["vmcore"]
+
+
 def test_search_for_dumps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         crash_folder(tmp_path / "junk" / str(number), "deep")

@@ -84,9 +84,13 @@ class Search:
         """Every folder with a dump, those above before those below, each level by name.
 
         Raises:
-            OSError: the directory cannot be listed, or others may exchange what is in it.
+            OSError: the directory cannot be listed, is the root of all, or others may exchange what
+                is in it.
         """
         own = os.stat(self._directory)
+        if os.path.samestat(own, os.stat("/")):
+            why = "this is the whole system: name the folder in which dumps are"
+            raise OSError(errno.EINVAL, why, self._directory)
         why = shared(own)
         if why and not _is_common(own):
             raise PermissionError(errno.EPERM, f"{why}: nothing in it is touched", self._directory)
