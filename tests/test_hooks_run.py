@@ -306,7 +306,7 @@ def test_whole_system_is_not_searched(
     # a slip of the finger would leave reports beside all that is named like a dump
     place = crash_folder(tmp_path)
     same = os.path.samestat
-    root = os.stat(tmp_path)  # stands for "/", which no test may search
+    root = tmp_path.stat()  # stands for "/", which no test may search
     monkeypatch.setattr(os.path, "samestat", lambda one, other: same(one, root) or same(one, other))
     assert run_command_line(["hook", "run", str(tmp_path)]) == 0
     said = capsys.readouterr().err

@@ -187,24 +187,8 @@ exec {_ANALYSER} "$@"
 """
 
 
-def unit(directory: str, program: str | None = None, calls: str = _CALLED) -> str:
-    """The systemd unit that looks for new dumps once after each boot.
-
-    Args:
-        directory: where dumps are.
-        program: what it runs, if not this very vmcoretool.
-        calls: which system calls it may make.
-    """
-    # a percent sign would be a specifier everywhere, a dollar sign a variable in a command
-    path = directory.replace("%", "%%")
-    place = _quoted(path)
-    words = (word.replace("%", "%%").replace("$", "$$") for word in command_of(program))
-    command = " ".join(map(_quoted, words))
-    argument = _quoted(path.replace("$", "$$"))
-    chosen = f"{_PROGRAM}{program}\n" if program else ""
-    # shiv unpacks itself, by itself to root's home, which the unit may only read
-    unpacked = _UNPACKED if not program and own_archive() else ""
-    return f"""# vmcoretool: a report beside each new dump, once after boot
+_UNIT: Final = """\
+# vmcoretool: a report beside each new dump, once after boot
 {chosen}[Unit]
 Description=vmcoretool: reports beside new crash dumps
 # after what it is wanted by, or the boot would not be finished before the last dump is
@@ -249,6 +233,34 @@ UMask=0077
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def unit(directory: str, program: str | None = None, calls: str = _CALLED) -> str:
+    """The systemd unit that looks for new dumps once after each boot.
+
+    Args:
+        directory: where dumps are.
+        program: what it runs, if not this very vmcoretool.
+        calls: which system calls it may make.
+    """
+    # a percent sign would be a specifier everywhere, a dollar sign a variable in a command
+    path = directory.replace("%", "%%")
+    place = _quoted(path)
+    words = (word.replace("%", "%%").replace("$", "$$") for word in command_of(program))
+    command = " ".join(map(_quoted, words))
+    argument = _quoted(path.replace("$", "$$"))
+    chosen = f"{_PROGRAM}{program}\n" if program else ""
+    # shiv unpacks itself, by itself to root's home, which the unit may only read
+    unpacked = _UNPACKED if not program and own_archive() else ""
+    return _UNIT.format(
+        chosen=chosen,
+        path=path,
+        command=command,
+        argument=argument,
+        place=place,
+        unpacked=unpacked,
+        calls=calls,
+    )
 
 
 def directory_of(text: str) -> str | None:
