@@ -10,7 +10,6 @@ from vmcoretool.addresses import MIB, FileOffset
 from vmcoretool.errors import FormatError, is_out_of_reach
 from vmcoretool.formats.api import NoteBlob
 from vmcoretool.notes.elf_note import is_known_owner
-from vmcoretool.sources.readable import UpToBadSector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,6 +86,8 @@ def notes_behind(
         offset: where the headers end and makedumpfile and the kernel write the notes.
         order: byte order of the file.
     """
+    from vmcoretool.sources.readable import UpToBadSector  # noqa: PLC0415 - few dumps need it
+
     data = b""
     readable = UpToBadSector(source)
     for start, end in source.data_ranges(offset, offset + _BEHIND_HEADERS):
