@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DATA: Final = ROOT / "tests/data/error-texts.json"
 SUITES: Final = ("bullseye", "bookworm", "trixie", "forky", "sid")
 KEPT: Final = 8
-SECONDS: Final = 40
+SECONDS: Final = 90
 MOST_BYTES: Final = 1 << 30
 """That a program may write to a file; more is a run without an end."""
 READ: Final = 1 << 16
@@ -215,7 +215,9 @@ def printed(release: Release, form: Form, contents: Contents) -> tuple[str, list
         words = words[: words.index("<")] if "<" in words else words
         with stdin.open("rb") as source:
             ended, output = _run([*_alone(), *release.argv, *words], folder, source.fileno())
-        return ended, _last(output, name, names)
+        lines, banner = _last(output, name, names)
+        # of a run that was ended only what it said itself counts
+        return ended, lines or (banner if ended == "failed" else [])
 
 
 def _put(path: Path, content: str, contents: Contents) -> None:
@@ -263,7 +265,7 @@ def _run(argv: list[str], folder: Path, stdin: int) -> tuple[str, str]:
     return "failed" if failed else "opened", text
 
 
-def _last(output: str, folder: str, names: dict[str, str]) -> list[str]:
+def _last(output: str, folder: str, names: dict[str, str]) -> tuple[list[str], list[str]]:
     lines: list[str] = []
     banner: list[str] = []
     for line in _ESCAPE.sub("", output).splitlines():
@@ -275,7 +277,7 @@ def _last(output: str, folder: str, names: dict[str, str]) -> list[str]:
         if text.strip():
             (banner if _BANNER.match(text) else lines).append(text)
     lines = list(dict.fromkeys(reversed(lines)))[::-1]  # of repeated ones the last
-    return lines[-KEPT:] or banner[-2:]
+    return lines[-KEPT:], banner[-2:]
 
 
 def records(found: list[Release], contents: Contents, form: Form) -> list[dict[str, Any]]:

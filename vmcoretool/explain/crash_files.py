@@ -83,7 +83,7 @@ FILE_TEXTS: Final[tuple[ErrorText, ...]] = (
         CRASH,
         ("too many dumpfile arguments",),
         "crash opens one dump, or all parts of one split set.",
-        ("split-part", "two-dumps"),
+        ("two-dumps",),
     ),
     ErrorText(
         CRASH,

@@ -58,7 +58,7 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
         MAKEDUMPFILE,
         ("not Xen's memory core image",),
         "-X was given, but the dump is no ELF file with a XEN_ELFNOTE_CRASH_INFO note.",
-        ("not-a-host", "no-crash-info", "kdump-already", "no-threads"),
+        ("not-a-host", "no-crash-info", "kdump-already"),
     ),
     ErrorText(
         MAKEDUMPFILE,
@@ -69,7 +69,7 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("'--num-threads' option is disable",),  # "disabled" since 1.7.3
+        ("'--num-threads' option is disable", "is Xen's memory core image"),  # "disabled" since 1.7.8
         "Several threads are not supported on a Xen host's dump.",
         ("no-threads",),
     ),

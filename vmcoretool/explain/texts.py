@@ -7,7 +7,9 @@ texts are those of crash 7.0.4 to 9.0.2 and makedumpfile 1.6.8 to 1.7.9.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from functools import cache
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from vmcoretool.explain.crash_files import FILE_TEXTS
@@ -19,6 +21,8 @@ __all__ = ["CRASH", "ERROR_TEXTS", "MAKEDUMPFILE", "ErrorText", "find_texts", "s
 
 _COMMON: Final = 2
 _SUGGESTED: Final = 4
+_BROKEN: Final = 1 << 14
+"""So much of the end of an output is searched for messages that are broken within their words."""
 _WEIGHTS: Final = ("error", "general", "warning", "closing", "banner")
 _QUOTE: Final = "[\"'`\u2018\u2019\u201c\u201d]?"
 _NO_QUOTES: Final = dict.fromkeys(map(ord, "\"'`\u2018\u2019\u201c\u201d"))
@@ -81,11 +85,10 @@ def _lines(text: str) -> list[str]:
 
 
 def _in_lines(lines: list[str]) -> list[_Found]:
-    message, starts = "", []
-    for line in lines:
-        starts.append(len(message))
-        message += line.lower() + " "
-    whole = {line.lower().removeprefix("crash: ") for line in lines} - {""}
+    lines = [line.lower() for line in lines]
+    message = " ".join(lines)
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    whole = {line.removeprefix("crash: ") for line in lines} - {""}
     found = []
     for row in ERROR_TEXTS:
         if row.whole_line:
@@ -98,14 +101,14 @@ def _in_lines(lines: list[str]) -> list[_Found]:
         ]
         if matches:
             piece, match = max(matches, key=lambda pair: (pair[1].end(), len(pair[0])))
-            number = sum(start < match.end() for start in starts)
+            number = bisect_left(starts, match.end())
             found.append(_Found(row, _plain(piece), number, match.start(), match.end()))
     return found
 
 
 def _in_one(lines: list[str]) -> list[_Found]:
     # a terminal may have broken a message within its words
-    message = " ".join(lines).lower()
+    message = " ".join(lines).lower()[-_BROKEN:]
     found = []
     for row in ERROR_TEXTS:
         matches = [
