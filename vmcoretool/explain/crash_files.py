@@ -111,12 +111,6 @@ FILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         CRASH,
-        ("Segmentation fault", "core dumped"),
-        "The program itself crashed.",
-        ("cut-short", "split-part", "damaged", "unexplained"),
-    ),
-    ErrorText(
-        CRASH,
         (
             'Enter "crash -h" for details',
             "NAMELIST MEMORY-IMAGE[@ADDRESS]",

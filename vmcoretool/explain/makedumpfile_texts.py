@@ -56,7 +56,7 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("not Xen's memory core image",),
+        ("not Xen's memory core image", "'-X' option is disable"),
         "-X was given, but the dump is no ELF file with a XEN_ELFNOTE_CRASH_INFO note.",
         ("not-a-host", "no-crash-info", "kdump-already"),
     ),
@@ -69,7 +69,8 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("'--num-threads' option is disable", "is Xen's memory core image"),  # "disabled" since 1.7.8
+        # "disable" up to 1.7.6, "disabled" in 1.7.8
+        ("'--num-threads' option is disable", "is Xen's memory core image"),
         "Several threads are not supported on a Xen host's dump.",
         ("no-threads",),
     ),
@@ -211,6 +212,13 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
         "same.",
         ("harmless",),
         weight="warning",
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("Segmentation fault", "core dumped"),
+        "The program itself crashed, as makedumpfile does on kdump-compressed dumps of which a part is "
+        "missing; crash may, too.",
+        ("cut-short", "split-part", "damaged", "unexplained"),
     ),
     ErrorText(
         MAKEDUMPFILE,
