@@ -143,7 +143,8 @@ def errors() -> str:
     return (
         f"# Errors of crash and makedumpfile\n\n{_MADE}\n"
         '`vmcoretool explain "TEXT" VMCORE` finds the row and reports which cause\n'
-        "applies to a dump.\n\n"
+        "applies to a dump. It reads a whole output as well, and explains first what ended the\n"
+        "program: `crash ... 2>&1 | vmcoretool explain - VMCORE`.\n\n"
         f"{texts}\n## Which crash opens which Xen\n\n{releases}\n"
         "A Linux in a Xen host's dump that did not panic itself - dom0 after a panic of the\n"
         f"hypervisor, any other guest - opens only before crash {dotted(NO_PANIC_TASK.since)};\n"
