@@ -216,8 +216,8 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ErrorText(
         MAKEDUMPFILE,
         ("Segmentation fault", "core dumped"),
-        "The program itself crashed, as makedumpfile does on kdump-compressed dumps of which a part "
-        "is missing; crash may, too.",
+        "The program itself crashed, as makedumpfile does on kdump-compressed dumps that lack a "
+        "part; crash may, too.",
         ("cut-short", "split-part", "damaged", "unexplained"),
     ),
     ErrorText(
