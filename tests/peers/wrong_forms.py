@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import struct
+import tarfile
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tests.builders import variants
+from tests.builders import pae_host, variants
 from tests.builders.dump_core import domain_core
 from tests.builders.streams import as_kdump, flattened, process_core
 from tests.builders.xen_host import XenHost
@@ -91,6 +93,23 @@ EDITS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "host-other-p2m": lambda data: variants.other_p2m(data, 0x7FFFFFFF),
 }
 """Changes of the host's headers and notes; each leaves them as long as they are."""
+
+
+def _aarch64() -> bytes:
+    data = bytearray(host())
+    struct.pack_into("<H", data, 18, 183)
+    return bytes(data)
+
+
+def _tar() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("vmcore")
+        member.size = len(host())
+        archive.addfile(member, io.BytesIO(host()))
+    return packed.getvalue()
+
+
 DUMPS: Final[dict[str, Callable[[], bytes]]] = {
     "host": host,
     **{name: partial(_edited, name) for name in EDITS},
@@ -127,6 +146,10 @@ DUMPS: Final[dict[str, Callable[[], bytes]]] = {
     "qemu": lambda: sample("qemu-xen-4.17"),
     "bigmem": _bigmem,
     "process": process_core,
+    "i386": pae_host.build,
+    "aarch64": _aarch64,
+    "xl-save": lambda: b"Xen saved domain, xl format\n \0 \r".ljust(8192, b"\0"),
+    "tar": _tar,
     "readelf": lambda: sample("readelf-text"),
     "raw": lambda: bytes(range(1, 256)) * 4096,
     "zeros": lambda: bytes(1 << 20),
@@ -328,6 +351,13 @@ _NAMELISTS: Final = (
         "namelist-is-vmlinuz", "vmlinuz vmcore", "no-namelist", vmlinuz="vmlinuz", vmcore="host"
     ),
     _dom0("vmlinux-of-another-build", "other-vmlinux", "host", "vmlinux-other"),
+    _crash(
+        "namelist-is-vmlinux",
+        "--hyper vmlinux vmcore",
+        "other-program",
+        vmlinux="vmlinux",
+        vmcore="host",
+    ),
     _dom0("vmlinux-missing", "file-missing", "host", MISSING),
     _dom0("vmlinux-good", "harmless", "host"),
     _dom0("vmlinux-where-the-hypervisor-panicked", "not-its-panic", "hypervisor-panicked"),
@@ -375,6 +405,8 @@ _FILES: Final = (
             "flat-kdump-cut",
         )
     ),
+    *(_opened(f"dump-{kind}", "no-such-dump", kind) for kind in ("xl-save", "tar")),
+    *(_opened(f"dump-{kind}", "other-machine", kind) for kind in ("i386", "aarch64")),
     _opened("part-alone", "split-part", "kdump-part-1"),
     _opened("last-part-alone", "split-part", "kdump-part-2"),
     _dom0("dom0-part-alone", "split-part", "kdump-part-1"),
@@ -524,6 +556,13 @@ _SAVED: Final = (
     _made("nothing", "", "wrong-usage", ""),
     _made("output-exists", "-X -d 1 vmcore new", "output-exists", new="text"),
     _made("output-in-no-folder", "-X -d 1 vmcore no-folder/new", "no-folder"),
+    *(
+        _made(f"dump-{kind}", "-X -d 1 vmcore new", "no-such-dump", kind)
+        for kind in ("xl-save", "tar")
+    ),
+    _made("dump-i386", "-X -d 1 vmcore new", "other-machine", "i386"),
+    _made("message-level-64", "--message-level 64 -X -d 1 vmcore new", "wrong-usage"),
+    _made("block-order-99", "-b 99 -X -d 1 vmcore new", "no-memory"),
     _made("level-32", "-X -d 32 vmcore new", "wrong-usage"),
     _made("unknown-option", "-X --level 1 vmcore new", "unknown-option"),
     _made("other-order", "-X -d 1 new vmcore", "file-missing"),

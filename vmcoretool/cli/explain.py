@@ -25,6 +25,7 @@ from vmcoretool.cli.output import (
 from vmcoretool.cli.progress import Watch
 from vmcoretool.errors import VmcoreError
 from vmcoretool.explain.causes import judged
+from vmcoretool.explain.error_text import ASIDES
 from vmcoretool.explain.texts import ERROR_TEXTS, find_texts, last_message, similar_texts
 from vmcoretool.printable import printable
 from vmcoretool.render.layout import command_lines
@@ -58,8 +59,10 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
         raise click.UsageError("give the text in quotes, - to read it, or --list", _context())
     text, request = _message(text, request)
     rows = find_texts(text)
+    message = last_message(text)
+    if not rows or (rows[0].weight in ASIDES and not find_texts(message)):
+        complain(f"this text is not known: {message[:_SHOWN]}")
     if not rows:
-        complain(f"this text is not known: {last_message(text)[:_SHOWN]}")
         for similar in similar_texts(text):
             complain(f"known is: {similar}")
         complain("'vmcoretool explain --list' shows all that are")

@@ -203,7 +203,7 @@ ALL: Final[tuple[Cause, ...]] = (
         "two-symbol-files",
         "More than one symbol file was named.",
         "Name one: xen-syms for the hypervisor, vmlinux for dom0.",
-        diagnoses.always,
+        symbol_diagnoses.two_symbol_files,
     ),
     Cause(
         "unknown-option",
@@ -287,5 +287,18 @@ ALL: Final[tuple[Cause, ...]] = (
         "The dump is kdump-compressed; -X takes other guests' pages out of the ELF file alone.",
         "Leave -X out; 'vmcoretool inspect' says how many pages were left out already.",
         diagnoses.kdump_already,
+    ),
+    Cause(
+        "other-machine",
+        "The dump is of another kind of machine than the program reads.",
+        "Use a crash that was built for that machine; vmcoretool itself reads it as it is.",
+        diagnoses.other_machine,
+    ),
+    Cause(
+        "no-memory",
+        "There is too little memory, as in a crash kernel, or an option asks for too much.",
+        "Leave -b and --cyclic-buffer out; save the dump with a larger crashkernel=, or on another "
+        "machine.",
+        diagnoses.always,
     ),
 )

@@ -33,7 +33,14 @@ FILE_TEXTS: Final[tuple[ErrorText, ...]] = (
         CRASH,
         ("not a supported file format",),
         "crash does not know the file's format: often a dump or a symbol file is still compressed.",
-        ("packed", "no-namelist", "packed-namelist", "cut-short", "no-such-dump"),
+        (
+            "packed",
+            "no-namelist",
+            "packed-namelist",
+            "cut-short",
+            "no-such-dump",
+            "other-machine",
+        ),
     ),
     ErrorText(
         CRASH,

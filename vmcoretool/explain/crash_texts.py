@@ -92,7 +92,7 @@ SESSION_TEXTS: Final[tuple[ErrorText, ...]] = (
         ("no debugging data available", "no .gnu_debuglink section"),
         "crash found no DWARF that it can read in the symbol file; it needs it in addition to the "
         "symbols.",
-        ("no-dwarf", "dwarf-5", "two-symbol-files"),
+        ("no-dwarf", "dwarf-5", "other-program", "two-symbol-files"),
         weight="general",
     ),
     ErrorText(

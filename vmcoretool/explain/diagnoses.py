@@ -261,3 +261,9 @@ def not_a_part(inspection: Inspection) -> Diagnosis:
     """Whether the dump is not kdump-compressed."""
     name = inspection.vmcore.container.format
     return yes(f"it is {name}") if name != "kdump" else no("it is kdump-compressed")
+
+
+def other_machine(inspection: Inspection) -> Diagnosis:
+    """Whether the dump is of another machine than x86_64, for which most crashes are built."""
+    machine = inspection.vmcore.architecture
+    return no("it is of x86_64") if machine == "x86_64" else yes(f"it is of {machine}")

@@ -14,6 +14,9 @@ Weight = Literal["error", "general", "warning", "closing", "banner"]
 so that another error beside it tells more, what the program went on after, a line that closes every
 failure and says nothing of its own, or a greeting that counts where nothing else is there."""
 
+ASIDES: Final = ("warning", "closing", "banner")
+"""Weights of messages that do not say what ended the program."""
+
 
 class ErrorText(NamedTuple):
     """One message.

@@ -189,8 +189,20 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("Dump_level(",),
-        "A dump level is a number from 0 to 31.",
+        ("Xen crash info too small",),
+        "The XEN_ELFNOTE_CRASH_INFO note is shorter than one of a 64-bit hypervisor.",
+        ("other-machine", "damaged"),
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("Can't allocate memory", "Cannot allocate memory"),
+        "makedumpfile got no memory for its buffers.",
+        ("no-memory",),
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("Dump_level(", "Message_level("),
+        "A dump level is a number from 0 to 31, and so is a level of messages.",
         ("wrong-usage",),
     ),
     ErrorText(

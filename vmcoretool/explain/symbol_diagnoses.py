@@ -117,3 +117,11 @@ def split_namelist(inspection: Inspection) -> Diagnosis:
     if not halves:
         return perhaps("no such file was examined")
     return yes(f"{halves[0].path} is one")
+
+
+def two_symbol_files(inspection: Inspection) -> Diagnosis:
+    """Whether more than one symbol file was named."""
+    named = [one.path for one in _candidates(inspection) if one.named]
+    if len(named) > 1:
+        return yes(f"{' and '.join(named)} were named")
+    return perhaps(_NAME_IT) if not named else no(f"{named[0]} alone was named")

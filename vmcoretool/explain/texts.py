@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from vmcoretool.explain.crash_files import FILE_TEXTS
 from vmcoretool.explain.crash_texts import SESSION_TEXTS
-from vmcoretool.explain.error_text import CRASH, MAKEDUMPFILE, ErrorText
+from vmcoretool.explain.error_text import ASIDES, CRASH, MAKEDUMPFILE, ErrorText
 from vmcoretool.explain.makedumpfile_texts import MAKEDUMPFILE_TEXTS
 
 __all__ = ["CRASH", "ERROR_TEXTS", "MAKEDUMPFILE", "ErrorText", "find_texts", "similar_texts"]
@@ -51,11 +51,12 @@ def find_texts(text: str) -> tuple[ErrorText, ...]:
     """
     lines = _lines(text)
     found = _in_lines(lines)
-    if all(one.row.weight not in ("error", "general") for one in found):
+    if all(one.row.weight in ASIDES for one in found):
         known = [one.row for one in found]
         found += [one for one in _in_one(lines) if one.row not in known]
-    if any(one.row.weight != "banner" for one in found):
-        found = [one for one in found if one.row.weight != "banner"]
+    for weight in ("banner", "closing"):
+        # such a line counts where nothing else is there
+        found = [one for one in found if one.row.weight != weight] or found
     found.sort(key=lambda one: (_WEIGHTS.index(one.row.weight), -one.line, -len(one.piece)))
     return tuple(one.row for one in found if not _part_of_another(one, found))
 
