@@ -70,9 +70,10 @@ def address_wrong(inspection: Inspection) -> Diagnosis:
         return yes(f"{wrong[0].source} records {wrong[0].xen_phys_start or 0:#x}")
     if inspection.verdict.status == "verified":
         start = inspection.verdict.xen_phys_start or 0
-        return perhaps(
-            f"the recorded address is right; was another one than {start:#x} given to the program?"
-        )
+        info = inspection.vmcore.crash_info
+        recorded = info is not None and info.xen_phys_start is not None
+        what = "the recorded address is right" if recorded else "the dump records none"
+        return perhaps(f"{what}; was another one than {start:#x} given to the program?")
     return perhaps("the address is not proved")
 
 

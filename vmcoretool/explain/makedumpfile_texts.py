@@ -238,7 +238,7 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
         "makedumpfile prints this of a command line that it does not take, and below many other "
         "faults: then the reason stands above it.",
         ("wrong-usage", "unknown-option", "line-above"),
-        weight="general",
+        weight="closing",
     ),
     ErrorText(
         MAKEDUMPFILE,
