@@ -50,7 +50,7 @@ _BANNER: Final = re.compile(
     r"GNU gdb|License|Type |For help|Find the|\s+<http|and \"show|please wait|NOTE: stdin)"
 )
 _OPENED: Final = re.compile(r"^(crash>|\s+STATE: TASK)", re.MULTILINE)
-_PROGRESS: Final = re.compile(r"^[A-Z][a-z ]+: \[ *[\d.]*( %\])?( [-/|\\])?(\s+eta: \S+)?\s*")
+_PROGRESS: Final = re.compile(r"^[A-Za-z ]*: \[ *[\d.]*( %\])?( [-/|\\])?(\s+eta: \S+)?\s*")
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x0f")
 _TRACE: Final = re.compile(r"\b[0-9a-f]{12,16}( => [0-9a-f]{6,16})+")
 

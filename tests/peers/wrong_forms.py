@@ -565,7 +565,7 @@ _SAVED: Final = (
     _made("block-order-99", "-b 99 -X -d 1 vmcore new", "no-memory"),
     _made("level-32", "-X -d 32 vmcore new", "wrong-usage"),
     _made("unknown-option", "-X --level 1 vmcore new", "unknown-option"),
-    _made("other-order", "-X -d 1 new vmcore", "file-missing"),
+    _made("other-order", "-X -d 1 new vmcore", "output-exists"),
     _made("mem-usage", "--mem-usage vmcore", "wrong-usage"),
     Form(
         "show-stats",

@@ -260,8 +260,8 @@ ALL: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         "output-exists",
-        "There is a file with the name of the new dump.",
-        "Choose another name, or add -f to overwrite it.",
+        "There is a file with the name of the new dump, which comes last on the command line.",
+        "Choose another name. If it is the dump that exists, swap the two: -f would overwrite it.",
         diagnoses.always,
     ),
     Cause(

@@ -11,9 +11,8 @@ CRASH: Final = "crash"
 MAKEDUMPFILE: Final = "makedumpfile"
 Weight = Literal["error", "general", "warning", "closing", "banner"]
 """What a message is in the output around it: what ended the program, what is said of many things
-so that another error beside it tells more, what the program went on after, a line that closes every
-failure and says nothing of its own, or a greeting that counts where nothing else is there."""
-
+so that another error beside it tells more, what the program went on after, a line that closes many
+failures, or a greeting or farewell that counts where nothing else is there."""
 ASIDES: Final = ("warning", "closing", "banner")
 """Weights of messages that do not say what ended the program."""
 

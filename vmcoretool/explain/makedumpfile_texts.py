@@ -245,6 +245,6 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
         ("makedumpfile Failed",),
         "makedumpfile closes every failure with it.",
         ("line-above", "cut-short", "packed", "no-such-dump"),
-        weight="closing",
+        weight="banner",
     ),
 )
