@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders import variants
+from tests.builders import pae_host, variants
 from tests.builders.kdump import Kdump
 from tests.builders.memory import PAGE
 from tests.builders.streams import as_kdump, process_core
@@ -46,6 +46,13 @@ def filtered_host() -> Inspection:
     host = XenHost()
     pages = {maddr // PAGE: bytes(page) for maddr, page in host.pages.items()}
     return inspect_bytes(Kdump(pages, ram={0x30000}, notes=host.note_blob()).build())
+
+
+def damaged_notes() -> bytes:
+    place = variants.crash_info(DOM0_PANIC)
+    data = bytearray(DOM0_PANIC)
+    data[place.start + 4 : place.start + 8] = b"\xff\xff\xff\x00"  # descsz
+    return bytes(data)
 
 
 def built(data: bytes) -> Inspection:
@@ -103,6 +110,24 @@ def built(data: bytes) -> Inspection:
         ("qemu", built, [DOM0_PANIC], False, "no note of QEMU"),
         ("one-guest", built, [DOM0_PANIC], False, "xen-host"),
         ("no-dump", built, [DOM0_PANIC], None, "does not depend"),
+        ("cut-short", of_sample, ["kdump-split", "part-2"], False, "was not named"),
+        ("cut-short", of_sample, ["readelf-text"], False, "readelf-text"),
+        ("p2m-missing", built, [variants.removed(DOM0_PANIC)], True, "is missing"),
+        ("p2m-missing", of_sample, ["linux-native"], None, "no dom0"),
+        ("not-flattened", of_sample, ["flattened-elf"], False, "is a flattened"),
+        ("not-flattened", built, [DOM0_PANIC], True, "not flattened"),
+        ("no-codec", of_sample, ["kdump-zlib"], None, "may be in LZO"),
+        ("no-codec", built, [DOM0_PANIC], False, "not kdump"),
+        ("kdump-already", of_sample, ["kdump-zlib"], True, "it is"),
+        ("kdump-already", built, [DOM0_PANIC], False, "elf"),
+        ("not-a-part", built, [DOM0_PANIC], True, "elf"),
+        ("not-a-part", of_sample, ["kdump-split", "part-2"], False, "it is kdump"),
+        ("other-machine", built, [pae_host.build()], True, "i386"),
+        ("other-machine", built, [DOM0_PANIC], False, "x86_64"),
+        ("damaged", built, [damaged_notes()], True, "note-damaged"),
+        ("damaged", built, [DOM0_PANIC], None, "no damage"),
+        ("other-program", built, [DOM0_PANIC], None, "--xen-syms"),
+        ("two-symbol-files", built, [DOM0_PANIC], None, "--xen-syms"),
     ],
 )
 def test_cause_and_dump(
