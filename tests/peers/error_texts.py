@@ -52,6 +52,8 @@ _BANNER: Final = re.compile(
 _OPENED: Final = re.compile(r"^(crash>|\s+STATE: TASK)", re.MULTILINE)
 _PROGRESS: Final = re.compile(r"^[A-Za-z ]*: \[ *[\d.]*( %\])?( [-/|\\])?(\s+eta: \S+)?\s*")
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x0f")
+_NUMBER: Final = re.compile(r"\b(?=[0-9a-fx]*\d)(0x)?[0-9a-f]{7,16}\b")
+"""Addresses and sizes: those of another dump would be others."""
 _TRACE: Final = re.compile(r"\b[0-9a-f]{12,16}( => [0-9a-f]{6,16})+")
 
 
@@ -272,7 +274,7 @@ def _last(output: str, folder: str, names: dict[str, str]) -> tuple[list[str], l
         text = line.rstrip().expandtabs().rpartition("\r")[2].replace(f"{folder}/", "")
         for path, name in names.items():
             text = text.replace(path, name)
-        text = _TRACE.sub("ADDRESSES", text)
+        text = _NUMBER.sub("NUMBER", _TRACE.sub("ADDRESSES", text))
         text = _PROGRESS.sub("", text)
         if text.strip():
             (banner if _BANNER.match(text) else lines).append(text)
