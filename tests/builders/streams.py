@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = 4096
+_INCOMPLETE = 8
 _PROGRAM = struct.Struct("<IIQQQQQQ")
 
 
@@ -28,7 +29,12 @@ def flattened(data: bytes) -> bytes:
 
 
 def as_kdump(
-    core: bytes, *, codec: int = 1, split: tuple[int, int] | None = None, excluded: bool = False
+    core: bytes,
+    *,
+    codec: int = 1,
+    split: tuple[int, int] | None = None,
+    excluded: bool = False,
+    incomplete: bool = False,
 ) -> bytes:
     """The whole pages of an ELF64 vmcore, kdump-compressed, with its notes.
 
@@ -37,6 +43,7 @@ def as_kdump(
         codec: of the pages.
         split: first frame of this part, and the one behind its last.
         excluded: all other pages up to the last one are left out, as a dump level does.
+        incomplete: the header says that there was no room for all of it.
     """
     pages = {}
     for offset, paddr, size in _loads(core):
@@ -45,7 +52,8 @@ def as_kdump(
     _, start, length = variants.note_segment(core)
     ram = set(range(max(pages))) if excluded else set()
     blob = core[start : start + length]
-    return Kdump(pages, ram, notes=blob, codec=codec, split=split).build()
+    status = codec | _INCOMPLETE if incomplete else None
+    return Kdump(pages, ram, notes=blob, codec=codec, split=split, status=status).build()
 
 
 def process_core() -> bytes:

@@ -128,6 +128,7 @@ DUMPS: Final[dict[str, Callable[[], bytes]]] = {
     "kdump-cut": lambda: _cut(as_kdump(host())),
     "kdump-cut-in-bitmap": lambda: as_kdump(host())[: 3 * 4096],
     "kdump-cut-in-header": lambda: as_kdump(host())[:300],
+    "kdump-no-room": lambda: _cut(as_kdump(host(), incomplete=True)),
     "kdump-part-1": lambda: as_kdump(host(), split=(0, HALF)),
     "kdump-part-2": lambda: as_kdump(host(), split=(HALF, 0x28000)),
     "flat-elf": lambda: flattened(host()),
@@ -142,6 +143,7 @@ DUMPS: Final[dict[str, Callable[[], bytes]]] = {
     "zst": _zstd,
     "lz4": _lz4,
     "guest": lambda: domain_core(list(range(3, 300))),
+    "guest-cut": lambda: _cut(domain_core(list(range(3, 300)))),
     "linux": lambda: sample("linux-native"),
     "qemu": lambda: sample("qemu-xen-4.17"),
     "bigmem": _bigmem,
@@ -385,6 +387,7 @@ _FILES: Final = (
         _opened(f"dump-{kind}", "cut-short", kind)
         for kind in (
             "host-cut",
+            "kdump-no-room",
             "host-cut-in-headers",
             "host-cut-in-ehdr",
             "kdump-cut",
@@ -401,6 +404,7 @@ _FILES: Final = (
             "host-cut",
             "kdump-cut",
             "kdump-cut-in-bitmap",
+            "kdump-no-room",
             "flat-elf-cut",
             "flat-kdump-cut",
         )
@@ -423,6 +427,7 @@ _FILES: Final = (
         (("do not match!", "other-vmlinux"),),
     ),
     _opened("guest", "not-a-host", "guest"),
+    _opened("guest-cut", "cut-short", "guest-cut"),
     _opened("linux", "not-a-host", "linux"),
     _dom0("guest-vmlinux", "other-vmlinux", "guest"),
     _dom0("process-vmlinux", "no-such-dump", "process"),

@@ -134,7 +134,7 @@ ALL: Final[tuple[Cause, ...]] = (
     Cause(
         "harmless",
         "Nothing is wrong.",
-        "'set -p CPU' shows the one that crashed.",
+        "Go on. In a hypervisor session 'set -p CPU' shows the CPU that crashed.",
         diagnoses.always,
     ),
     Cause("no-threads", "The option was given.", "Leave --num-threads out.", diagnoses.always),

@@ -183,6 +183,28 @@ SESSION_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         CRASH,
+        ("This dumpfile is incomplete", "may be analyzed with the --zero_excluded"),
+        "A warning: the dump's header says that it was not written to its end, as where the disk "
+        "was full.",
+        ("cut-short",),
+        weight="warning",
+    ),
+    ErrorText(
+        CRASH,
+        ("invalid NT_PRSTATUS note",),
+        "A warning: crash does not find the registers of a CPU among the notes of a Xen host's "
+        "dump; backtraces of that CPU are affected.",
+        ("harmless",),
+        weight="warning",
+    ),
+    ErrorText(
+        CRASH,
+        ("cannot read index page",),
+        "crash does not find the list of pages of a file that 'xl dump-core' wrote.",
+        ("cut-short", "not-a-host"),
+    ),
+    ErrorText(
+        CRASH,
         ("possibly corrupt Elf64_Nhdr", "possibly corrupt Elf32_Nhdr"),
         "A warning: what should be the dump's notes is none.",
         ("no-crash-info", "damaged"),
@@ -205,7 +227,7 @@ SESSION_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         CRASH,
-        ("[crash] error trace:", "xen_hyper.c LINE:"),
+        ("] error trace:", "xen_hyper.c LINE:"),
         "crash shows where in its own program it gave up.",
         ("line-above",),
         weight="closing",
