@@ -248,7 +248,7 @@ def _put(path: Path, content: str, contents: Contents) -> None:
 def _alone() -> list[str]:
     # no network; root without its powers, so that a file may be unreadable
     if os.geteuid():
-        return ["unshare", "-rn"]
+        return ["unshare", "--map-current-user", "-n"]
     return ["unshare", "-n", "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 
 
@@ -345,7 +345,8 @@ def _kept(form: Form, new: list[dict[str, Any]], *, write: bool) -> list[str]:
     rest = [row for row in old if order.get((row["program"], row["form"]), own) != own]
     if write:
         rows = sorted([*rest, *new], key=lambda row: order[row["program"], row["form"]])
-        DATA.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        DATA.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     return list(differences([row for row in old if row not in rest], new))
 
 
