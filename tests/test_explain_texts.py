@@ -86,6 +86,7 @@ def content(name: str) -> bytes:
         "xen-syms-stripped": lambda: _xen_syms(dwarf=None, symbols={}),
         "xen-syms-other": lambda: _xen_syms(build_id=bytes(20)),
         "xen-syms-debug": lambda: _xen_syms(split=True),
+        "xen-syms-cut": lambda: _xen_syms()[: len(_xen_syms()) * 6 // 10],
         "xen-syms-gz": lambda: gzip.compress(_xen_syms()),
         "xen-syms-xz": lambda: lzma.compress(_xen_syms()),
         "xen-gz": lambda: gzip.compress(_hypervisor()),

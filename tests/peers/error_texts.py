@@ -127,6 +127,7 @@ class Contents:
             "xen-syms-debug": lambda to: run(
                 "objcopy", "--only-keep-debug", self.path("xen-syms"), to
             ),
+            "xen-syms-cut": lambda to: self._cut(self.path("xen-syms"), to),
             "xen-syms-gz": lambda to: self._packed("gzip", "xen-syms", to),
             "xen-syms-xz": lambda to: self._packed("xz", "xen-syms", to),
             "xen-gz": lambda to: shutil.copy(self._hypervisor(), to),
@@ -225,11 +226,7 @@ def printed(release: Release, form: Form, contents: Contents) -> tuple[str, list
         for file, content in form.files.items():
             _put(folder / file, content, contents)
             names[str((folder / file).resolve())] = file
-        words = form.command.split()
-        stdin = folder / words[-1] if "<" in words else Path(os.devnull)
-        words = words[: words.index("<")] if "<" in words else words
-        with stdin.open("rb") as source:
-            ended, output = _run([*_alone(), *release.argv, *words], folder, source.fileno())
+        ended, output = _run(release.argv, form.command, folder)
         lines, banner = _last(output, name, names)
         # of a run that was ended only what it said itself counts
         return ended, lines or (banner if ended == "failed" else [])
@@ -252,17 +249,23 @@ def _alone() -> list[str]:
     return ["unshare", "-n", "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 
 
-def _run(argv: list[str], folder: Path, stdin: int) -> tuple[str, str]:
+def _run(argv: list[str], command: str, folder: Path) -> tuple[str, str]:
+    words, _, source = command.partition("< ")
+    words, _, target = words.partition("> ")
     environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(folder), "LC_ALL": "C"}
     # a program may print without end, so into a file: the limit of its size ends that, too
-    with tempfile.TemporaryFile() as output:
+    with (
+        tempfile.TemporaryFile() as output,
+        (folder / (source or os.devnull)).open("rb") as stdin,
+        (folder / (target or os.devnull)).open("wb") as stdout,
+    ):
         with subprocess.Popen(
-            ["prlimit", "--core=0", f"--fsize={MOST_BYTES}", *argv],
+            ["prlimit", "--core=0", f"--fsize={MOST_BYTES}", *_alone(), *argv, *words.split()],
             cwd=folder,
             env=environment,
             stdin=stdin,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=stdout if target else output,
+            stderr=output,
             start_new_session=True,
         ) as process:
             try:

@@ -182,7 +182,7 @@ class Form(NamedTuple):
     Attributes:
         name: of the form.
         program: crash or makedumpfile.
-        command: its arguments, separated by blanks; ``< FILE`` for standard input.
+        command: its arguments, separated by blanks; ``< FILE`` or ``> FILE`` come last.
         cause: the one that is true, as ``vmcoretool.explain.causes`` names it.
         files: name on the command line to content: of ``DUMPS``, of the symbol files that the
             generator finds or makes, or of ``NOT_THERE``.
@@ -325,6 +325,7 @@ _NAMELISTS: Final = (
     _opened("namelist-unreadable", "file-unreadable", "host", UNREADABLE),
     _opened("namelist-folder", "no-namelist", "host", FOLDER),
     _opened("namelist-empty", "no-namelist", "host", "empty"),
+    _opened("namelist-cut", "no-namelist", "host", "xen-syms-cut"),
     _opened("namelist-is-text", "no-namelist", "host", "text"),
     _opened("namelist-is-map", "no-namelist", "host", "map"),
     _opened("namelist-is-the-hypervisor", "no-namelist", "host", "xen"),
@@ -473,6 +474,12 @@ _SAVED: Final = (
         xen_syms="vmlinux",
     ),
     _made(
+        "xen-syms-cut",
+        "--xen-syms xen-syms -X -d 1 vmcore new",
+        "no-namelist",
+        xen_syms="xen-syms-cut",
+    ),
+    _made(
         "xen-syms-is-text", "--xen-syms xen-syms -X -d 1 vmcore new", "no-namelist", xen_syms="text"
     ),
     _made(
@@ -559,6 +566,7 @@ _SAVED: Final = (
     _made("zstd", "-z -X -d 1 vmcore new", "unknown-option"),
     _made("no-output", "-X -d 1 vmcore", "wrong-usage"),
     _made("nothing", "", "wrong-usage", ""),
+    _made("disk-full", "-F -X -d 1 vmcore > /dev/full", "disk-full"),
     _made("output-exists", "-X -d 1 vmcore new", "output-exists", new="text"),
     _made("output-in-no-folder", "-X -d 1 vmcore no-folder/new", "no-folder"),
     *(

@@ -38,7 +38,7 @@ ALL: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         "no-namelist",
-        "The file is not a symbol file.",
+        "The file is not a symbol file, or not a whole one.",
         "A hypervisor session takes xen-syms (not xen.gz, xen.efi or a .map); dom0 takes a vmlinux "
         "with debugging data (not vmlinuz). 'inspect --search DIR' picks the one of the dump.",
         symbol_diagnoses.no_namelist,
@@ -184,7 +184,8 @@ ALL: Final[tuple[Cause, ...]] = (
     Cause(
         "file-missing",
         "There is no file of that name: mistyped, or elsewhere, or an argument was taken for one.",
-        "Check the path; the commands that 'inspect' prints name files as they are.",
+        "Check the path; the commands that 'inspect' prints name files as they are. /proc/vmcore "
+        "is there in the crash kernel alone.",
         diagnoses.always,
     ),
     Cause(
@@ -266,8 +267,15 @@ ALL: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         "no-folder",
-        "The folder of the new dump is missing, or may not be written to, or its disk is full.",
-        "Choose another folder; 'df' shows the room in it.",
+        "The folder of the new dump is missing, or may not be written to.",
+        "Make it, or choose another one.",
+        diagnoses.always,
+    ),
+    Cause(
+        "disk-full",
+        "The disk of the new dump is full.",
+        "Make room, or save less: -c or -l compress, -X leaves other guests out, and -d 31 with -x "
+        "VMLINUX leaves out what dom0 does not need.",
         diagnoses.always,
     ),
     Cause(

@@ -147,7 +147,12 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("Can't get the symbol of system_utsname", "Can't get the address of system_utsname"),
+        (
+            "Can't get the symbol of system_utsname",
+            "Can't get the address of system_utsname",
+            "readmem: type_addr: 0",
+            "readmem: type_addr: 1",
+        ),
         "makedumpfile looked for the Linux of the file behind -x, and did not find it.",
         ("other-program", "other-vmlinux", "cut-short", "filtered"),
     ),
@@ -183,9 +188,15 @@ MAKEDUMPFILE_TEXTS: Final[tuple[ErrorText, ...]] = (
     ),
     ErrorText(
         MAKEDUMPFILE,
-        ("open_dump_file: Can't open the dump file", "Can't write the dump file"),
+        ("open_dump_file: Can't open the dump file",),
         "The new dump cannot be written; the words behind it say why.",
         ("no-folder",),
+    ),
+    ErrorText(
+        MAKEDUMPFILE,
+        ("No space left on device", "Can't write the dump file"),
+        "The new dump cannot be written to its end. What there is of it is cut short.",
+        ("disk-full",),
     ),
     ErrorText(
         MAKEDUMPFILE,
