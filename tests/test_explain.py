@@ -291,6 +291,14 @@ def test_an_output_without_a_known_text_is_said_to_be_so(
     assert b"this text is not known: crash: a text of tomorrow" in done.stderr
 
 
+@pytest.mark.parametrize("text", ["", " \n", "\x1b[0m"])
+def test_an_empty_text_is_said_to_be_empty(text: str) -> None:
+    done = run("explain", text)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vmcoretool: the text is empty; ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "data", "text", "cause"),
     [

@@ -59,13 +59,8 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
         raise click.UsageError("give the text in quotes, - to read it, or --list", _context())
     text, request = _message(text, request)
     rows = find_texts(text)
-    message = last_message(text)
-    if not rows or (rows[0].weight in ASIDES and not find_texts(message)):
-        complain(f"this text is not known: {message[:_SHOWN]}")
+    _complain(text, rows)
     if not rows:
-        for similar in similar_texts(text):
-            complain(f"known is: {similar}")
-        complain("'vmcoretool explain --list' shows all that are")
         return 1
     answer = _answer(rows, request, as_json=as_json)
     if as_json:
@@ -76,6 +71,20 @@ def command(request: Request, text: str | None, *, as_json: bool, as_list: bool)
         if answer.inspection and not number and answer.inspection.commands:
             emit("\n".join(_commands(answer.inspection)))
     return answer.code
+
+
+def _complain(text: str, rows: tuple[ErrorText, ...]) -> None:
+    # what is not known of a text
+    message = last_message(text)
+    if not message:
+        complain("the text is empty; crash and makedumpfile print errors to standard error (2>&1)")
+        return
+    if not rows or (rows[0].weight in ASIDES and not find_texts(message)):
+        complain(f"this text is not known: {message[:_SHOWN]}")
+    if not rows:
+        for similar in similar_texts(text):
+            complain(f"known is: {similar}")
+        complain("'vmcoretool explain --list' shows all that are")
 
 
 class _Answer(NamedTuple):
