@@ -416,6 +416,17 @@ _FILES: Final = (
     _opened("last-part-alone", "split-part", "kdump-part-2"),
     _dom0("dom0-part-alone", "split-part", "kdump-part-1"),
     _dom0("dom0-last-part-alone", "split-part", "kdump-part-2"),
+    # every release reads this symbol file, and these dumps end before it is compared
+    *(
+        _dom0(f"other-vmlinux-{kind}", cause, kind, "vmlinux-other")
+        for kind, cause in (
+            ("host-cut", "cut-short"),
+            ("kdump-cut", "cut-short"),
+            ("kdump-part-2", "split-part"),
+            ("host-other-p2m", "p2m-missing"),
+            ("flat-kdump-cut", "cut-short"),
+        )
+    ),
     _opened("flat-elf", "flattened", "flat-elf"),
     _dom0("dom0-flat-elf", "flattened", "flat-elf"),
     _opened("filtered", "filtered", "kdump-filtered"),
