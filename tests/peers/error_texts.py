@@ -56,6 +56,7 @@ _PROGRESS: Final = re.compile(r"^[A-Za-z ]*: \[ *[\d.]*( %\])?( [-/|\\])?(\s+eta
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x0f")
 _NUMBER: Final = re.compile(r"\b(?=[0-9a-fx]*\d)(0x)?[0-9a-f]{7,16}\b")
 """Addresses and sizes: those of another dump would be others."""
+_TEMPORARY: Final = re.compile(r"/var/tmp/(.*?)_[A-Za-z0-9]{6}\b")
 _TRACE: Final = re.compile(r"\b[0-9a-f]{12,16}( => [0-9a-f]{6,16})+")
 
 
@@ -290,6 +291,7 @@ def _last(output: str, folder: str, names: dict[str, str]) -> tuple[list[str], l
         text = line.rstrip().expandtabs().rpartition("\r")[2].replace(f"{folder}/", "")
         for path, name in names.items():
             text = text.replace(path, name)
+        text = _TEMPORARY.sub(r"\1", text)
         text = _NUMBER.sub("NUMBER", _TRACE.sub("ADDRESSES", text))
         text = _PROGRESS.sub("", text)
         if text.strip():
@@ -345,12 +347,13 @@ def _kept(form: Form, new: list[dict[str, Any]], *, write: bool) -> list[str]:
     old = json.loads(DATA.read_text()) if DATA.exists() else []
     order = {(one.program, one.name): number for number, one in enumerate(FORMS)}
     own = order[form.program, form.name]
-    rest = [row for row in old if order.get((row["program"], row["form"]), own) != own]
+    place = {id(row): order.get((row["program"], row["form"])) for row in old}
+    rest = [row for row in old if place[id(row)] not in (own, None)]  # None: a form of the past
     if write:
         rows = sorted([*rest, *new], key=lambda row: order[row["program"], row["form"]])
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         DATA.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    return list(differences([row for row in old if row not in rest], new))
+    return list(differences([row for row in old if place[id(row)] == own], new))
 
 
 if __name__ == "__main__":
