@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from vmcoretool.inspection.inspect import Inspection
 
 _NOTE: Final = "the XEN_ELFNOTE_CRASH_INFO note"
-_OF_A_PROCESS: Final = {("CORE", 3), ("CORE", 6), ("CORE", 0x46494C45)}
-"""NT_PRPSINFO, NT_AUXV and NT_FILE: Linux writes them of processes only (fs/binfmt_elf.c)."""
-
 _DAMAGE: Final = {"headers-odd", "note-damaged", "page-map-damaged"}
 
 
@@ -209,8 +206,10 @@ def bigmem(inspection: Inspection) -> Diagnosis:
 def readable(inspection: Inspection) -> Diagnosis:
     """Whether crash knows the format at all."""
     row = inspection.vmcore.container.row
-    if any((note.owner, note.type) in _OF_A_PROCESS for note in inspection.vmcore.notes):
-        return yes("it is the core of a process, not of a machine")
+    process = inspection.vmcore.process
+    if process:
+        named = f" ({process.name})" if process.name else ""
+        return yes(f"it is the core of a process{named}, not of a machine")
     return no(f"it is {row.name}") if row.readable_by_crash else yes(f"it is {row.name}")
 
 
