@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builders.kdump import Kdump
 from tests.builders.machine import Machine, with_memory
 from tests.support import SAMPLES, cpu_seconds, environment_to_measure, open_bytes
 from tests.test_fuzz_inputs import kdump_header
 from tests.test_fuzz_memory import SAMPLE, SHORT, codes, fake_notes, limited
+from tests.test_limits import frames_in_no_order
 from vmcoretool.addresses import MIB, PAGE_SIZE, Maddr
 from vmcoretool.budget import Budget
 from vmcoretool.formats.kdump.bitmap import PageBitmap
@@ -210,3 +212,20 @@ def test_long_ring_full_of_one_line(kind: str) -> None:
     lines, left_out = map(int, done.stdout.split())
     assert lines <= MAX_LINES
     assert (left_out > 0) == (kind != "one line")
+
+
+def test_what_lies_behind_a_page_bitmap_is_skipped_at_once() -> None:
+    # a kdump file that ends within its bitmap, and page tables that lead far behind it
+    memory = open_bytes(Kdump({1: b"a" * PAGE_SIZE, 700: b"b" * PAGE_SIZE}).build()).memory
+    far = Maddr(1 << 30)
+    assert memory.gap(far, 1 << 40) == 1 << 40
+    assert memory.gap(Maddr(2 * PAGE_SIZE), 1 << 30) == 698 * PAGE_SIZE
+    assert memory.gap(Maddr(700 * PAGE_SIZE), 1 << 30) == 0
+
+
+def test_pages_that_a_guests_dump_lost_are_not_searched(tmp_path: Path) -> None:
+    path = tmp_path / "vmcore"
+    path.write_bytes(frames_in_no_order(1 << 20))
+    done = limited("inspect", "--json", path)  # it was 9 seconds
+    assert done.code == 6
+    assert "truncated" in codes(done)

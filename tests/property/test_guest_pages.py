@@ -61,6 +61,8 @@ def test_each_frame_has_its_page(
     assert pages.end == (max(frames, default=-1) + 1) * PAGE_SIZE
     covered = [at // PAGE_SIZE for one in pages.extents() for at in range(*one, PAGE_SIZE)]
     assert covered == sorted(frames)
+    stored = [at // PAGE_SIZE for one in pages.stored() for at in range(*one, PAGE_SIZE)]
+    assert stored == sorted(there)
     for frame in {*frames, 0, 77, 5001}:
         at = frame * PAGE_SIZE + 8
         if frame in there:

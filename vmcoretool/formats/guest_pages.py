@@ -103,15 +103,16 @@ class GuestPages(PageReader):
 
     def extents(self) -> Iterator[Extent]:
         """As :meth:`vmcoretool.memory.pages.PageReader.extents`."""
-        start = end = -1
-        for first, last in self._stretches():
-            if first != end:
-                if end > start:
-                    yield Extent(Maddr(start << 12), Maddr(end << 12))
-                start = first
-            end = last
-        if end > start:
-            yield Extent(Maddr(start << 12), Maddr(end << 12))
+        return _joined(self._stretches([(0, self.count)]))
+
+    def stored(self) -> Iterator[Extent]:
+        """As :meth:`vmcoretool.memory.pages.PageReader.stored`."""
+        start = self._index.pages_at
+        ranges = [
+            (low - start >> 12, -(-(high - start) // PAGE_SIZE))
+            for low, high in self._source.data_ranges(start, start + self._there * PAGE_SIZE)
+        ]
+        return _joined(self._stretches(ranges))
 
     def is_present(self, maddr: int) -> bool:
         """As :meth:`vmcoretool.memory.pages.PageReader.is_present`."""
@@ -222,17 +223,35 @@ class GuestPages(PageReader):
         at = bisect_left(chunk, frame)
         return block * _CHUNK + at if at < len(chunk) and chunk[at] == frame else None
 
-    def _stretches(self) -> Iterator[tuple[int, int]]:
-        # (first, end) of frames that follow one another, not joined where chunks meet
-        chunks: Iterable[list[int] | array[int]]
+    def _stretches(self, ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        # (first, end) of frames that follow one another, in ranges of places; some meet
         if self._sorted is not None:
-            chunks = (self._sorted[0],)
-        else:
-            chunks = map(self._frames, range(len(self._firsts)))
-        for frames in chunks:
-            first, count = frames[0] if frames else 0, len(frames)
-            if count <= _CHUNK and frames == list(range(first, first + count)):
-                yield first, first + count
-                continue
-            for frame in frames:
-                yield frame, frame + 1
+            frames, places = self._sorted
+            starts = [first for first, _ in ranges]
+            ends = [0, *(end for _, end in ranges)]
+            for frame, place in zip(frames, places, strict=True):
+                if place < ends[bisect_right(starts, place)]:
+                    yield frame, frame + 1
+            return
+        for low, high in ranges:
+            for block in range(low // _CHUNK, -(-high // _CHUNK)):
+                at = block * _CHUNK
+                chunk = self._frames(block)[max(low - at, 0) : high - at]
+                first, count = chunk[0] if chunk else 0, len(chunk)
+                if chunk == list(range(first, first + count)):
+                    yield first, first + count
+                else:
+                    yield from ((frame, frame + 1) for frame in chunk)
+
+
+def _joined(stretches: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+    # ascending stretches as extents; those that meet or overlap are one
+    start = end = -1
+    for first, last in stretches:
+        if first > end:
+            if end > start:
+                yield Extent(Maddr(start << 12), Maddr(end << 12))
+            start = first
+        end = max(last, end)
+    if end > start:
+        yield Extent(Maddr(start << 12), Maddr(end << 12))

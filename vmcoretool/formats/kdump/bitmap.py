@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vmcoretool.formats.api import Observed
     from vmcoretool.sources.file import ByteSource
 
+NO_FRAME: Final = 1 << 62
+"""Higher than any frame."""
 _RANK_BYTES: Final = 512
 _CHUNK: Final = 64 * 1024
 _HELD: Final = 256  # chunks: 16 MiB, the bits of 512 GiB
@@ -60,9 +62,12 @@ class PageBitmap:
         return count
 
     def next_set(self, frame: int) -> int:
-        """The first set frame from ``frame`` on, or one before it with none in between."""
-        if not 0 <= frame < self.frames:
-            return frame
+        """The first set frame from ``frame`` on, or one before it with none in between.
+
+        NO_FRAME behind the last frame.
+        """
+        if frame >= self.frames:
+            return NO_FRAME
         at = frame >> 3
         chunk = self._chunk(at // _CHUNK)[at % _CHUNK :]
         first = chunk[0] >> (frame & 7) << (frame & 7)
