@@ -15,7 +15,7 @@ import pytest
 from tests.builders import notes, pae_host
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.memory import PAGE
-from tests.builders.xen_host import XenHost
+from tests.builders.xen_host import L2_DIRECT, L2_WINDOW, XenHost
 from tests.support import ROOT, BytesSource, inspect_bytes, open_bytes, tool
 from vmcoretool import Inspection, TruncatedError, inspect_vmcore, open_vmcore
 from vmcoretool.budget import Budget
@@ -129,6 +129,16 @@ def test_stale_copy_without_cr3_is_an_honest_dispute(stale: int) -> None:
     assert all("other tables" in one.basis for one in inspection.verdict.evidence)
     assert exit_code(inspection) == 1
     assert not any(command.ready for command in inspection.commands)
+
+
+@pytest.mark.parametrize("notes", [True, False])
+def test_direct_map_in_the_windows_place_proves_no_base(notes: bool) -> None:  # noqa: FBT001
+    # two tables in each other's place: the window then shows all memory from address 0 on
+    host = XenHost(base=0x200000)
+    window, direct = host.page(host.base + L2_WINDOW), host.page(host.base + L2_DIRECT)
+    window[:], direct[:] = bytes(direct), bytes(window)
+    verdict = inspect_bytes(host.build(host.note_blob(words=9) if notes else b"")).verdict
+    assert (verdict.status, verdict.xen_phys_start) == ("unknown", None)
 
 
 def test_stale_copy_without_self_reference_counts_for_nothing() -> None:

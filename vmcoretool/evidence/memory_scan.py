@@ -134,17 +134,20 @@ def _evidence(idle: IdleTable, image: Image, harvest: _Harvest) -> Evidence:
         f"mapped by its own tables at {idle.vaddr:#x}"
     )
     further: list[str] = []
+    nowhere = image.layout.relocatable and idle.base == 0
+    # a direct map in the window's place shows such an image, too: by itself it proves nothing
+    alone = nowhere and not any(other.base for other, _ in harvest.found)
     if image.layout.relocatable:
         further.append(f"{image.agreeing} of {image.mapped} mapped image pages agree")
         further.append(f"{others} other tables in the dump map this image")
-        if idle.base == 0:
+        if nowhere:
             further.append(
                 "against it: no running Xen has base 0, this may be a copy from before the move"
             )
     return Evidence(
         source=NAME,
         xen_phys_start=idle.xen_phys_start,
-        strength="derived",
+        strength="suggested" if alone else "derived",
         basis=basis,
         further=tuple(further),
         steps=tuple(map(str, idle.steps)),
