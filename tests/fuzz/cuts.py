@@ -3,8 +3,8 @@
 What is allowed is computed from the byte ranges that are left (:mod:`tests.fuzz.layout`), which
 shares nothing with the readers::
 
-    python -m tests.fuzz.cuts              # every 512 bytes and every border, of every sample
-    python -m tests.fuzz.cuts --step 4096
+    python -m tests.fuzz.cuts              # every 512 bytes, of every sample in every container
+    python -m tests.fuzz.cuts --borders    # where structures begin and end, and beside that, too
 """
 
 from __future__ import annotations
@@ -272,28 +272,30 @@ def _other_address(before: dict[str, Any], after: dict[str, Any], lost: Lost) ->
 # --- the campaign --------------------------------------------------------------------------------
 
 
-def places(whole: Whole, number: int, step: int) -> Iterator[int]:
-    """Every so many bytes, and each border with its neighbours."""
+def places(whole: Whole, number: int, step: int, *, near: bool) -> list[int]:
+    """Every so many bytes and, if that is wanted, each border with its neighbours."""
     size = len(whole.container.files[number])
-    near = {at + by for at in borders(whole, number) for by in (-1, 0, 1)}
-    yield from sorted(at for at in {*range(0, size, step), *near} if 0 <= at < size)
+    beside = {at + by for at in borders(whole, number) for by in (-1, 0, 1)} if near else set()
+    return sorted(at for at in {*range(0, size, step), *beside} if 0 <= at < size)
 
 
-def campaign(step: int, names: list[str], say: Callable[[str], object]) -> int:
+def campaign(
+    step: int, names: list[str], say: Callable[[str], object], *, near: bool = False
+) -> int:
     """All cuts of some samples; how many were answered wrongly."""
     total = faults = 0
     for name in names:
+        began, count = time.process_time(), 0
         for container in containers(name):
             whole = whole_of(name, container)
-            began, count = time.process_time(), 0
             for number in range(len(container.files)):
-                for end in places(whole, number, step):
+                for end in places(whole, number, step, near=near):
                     count += 1
                     for wrong in check(whole, number, end):
                         faults += 1
                         say(f"FAULT {name} {container.name} file {number} cut at {end}: {wrong}")
-            total += count
-            say(f"{name} {container.name}: {count} cuts, {time.process_time() - began:.1f} s")
+        total += count
+        say(f"{name}: {count} cuts, {time.process_time() - began:.0f} s of CPU")
     say(f"{total} cuts, {faults} faults")
     return faults
 
@@ -302,8 +304,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.cuts", description=__doc__)
     parser.add_argument("--step", type=int, default=STEP, help="bytes between cuts")
     parser.add_argument("--sample", action="append", choices=SAMPLES, help="only this one")
+    parser.add_argument("--borders", action="store_true", help="and at every border")
     given = parser.parse_args()
-    return int(bool(campaign(given.step, given.sample or list(SAMPLES), print)))
+    names = given.sample or list(SAMPLES)
+    return int(bool(campaign(given.step, names, print, near=given.borders)))
 
 
 if __name__ == "__main__":
