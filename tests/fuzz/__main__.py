@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats a campaign")
     parser.add_argument("--target", action="append", default=[], help="only this; repeatable")
     parser.add_argument("--folder", type=Path, default=Path("fuzz-failures"), help="for failures")
+    parser.add_argument("--until-fault", action="store_true", help="end with the first fault")
     parser.add_argument("--input", type=Path, help="run this one input of --target")
     parser.add_argument("--of", default="", help="the seed that it was made of")
     parser.add_argument("--missing", action="store_true", help="name the lines not reached")
@@ -46,7 +47,8 @@ def main() -> int:
     if given.each:
         campaign.run_each(given.each)
     else:
-        campaign.run(60 * given.minutes, given.executions)
+        ends = 60 * given.minutes
+        campaign.run(ends, given.executions, until_fault=given.until_fault)
     _report(campaign, missing=given.missing)
     return int(bool(campaign.failures))
 

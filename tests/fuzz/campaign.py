@@ -18,6 +18,7 @@ import resource
 import shutil
 import signal
 import struct
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -128,13 +129,19 @@ class Campaign:
     def executions(self) -> int:
         return sum(state.executions for state in self.states)
 
-    def run(self, seconds: float, executions: int) -> None:
-        """Go round the targets until either is used up."""
+    def run(self, seconds: float, executions: int, *, until_fault: bool = False) -> None:
+        """Go round the targets until either is used up, or something is found."""
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends and self.executions < executions:
+
+        def go_on() -> bool:
+            found = until_fault and bool(self.failures)
+            return time.monotonic() < ends and self.executions < executions and not found
+
+        while go_on():
             for state in self.states:
-                if time.monotonic() < ends and self.executions < executions:
+                if go_on():
                     self._slice(state, executions - self.executions)
+            print(f"{self.executions} executions, {len(self.failures)} faults", file=sys.stderr)
 
     def run_each(self, executions: int) -> None:
         """So many of each target, however long they take."""
