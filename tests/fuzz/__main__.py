@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -44,11 +45,12 @@ def main() -> int:
     from tests.fuzz.campaign import Campaign
 
     campaign = Campaign(targets, guide, given.seed, given.folder)
-    if given.each:
-        campaign.run_each(given.each)
-    else:
-        ends = 60 * given.minutes
-        campaign.run(ends, given.executions, until_fault=given.until_fault)
+    with suppress(KeyboardInterrupt):  # what was done by then is reported
+        if given.each:
+            campaign.run_each(given.each)
+        else:
+            ends = 60 * given.minutes
+            campaign.run(ends, given.executions, until_fault=given.until_fault)
     _report(campaign, missing=given.missing)
     return int(bool(campaign.failures))
 

@@ -37,7 +37,7 @@ KILLED_AFTER: Final = 20.0
 """Seconds of CPU after which a case is ended."""
 GROWTH: Final = 48 << 20
 """By how much a worker's memory may grow over its cases, caches filled."""
-SLICE_SECONDS: Final = 4.0
+SLICE_SECONDS: Final = 2.0
 _MOST_ENTRIES: Final = 3000
 _SHARED: Final = 2 * MOST + 64
 _PER_KIND: Final = 3
@@ -151,7 +151,7 @@ class Campaign:
 
     def _slice(self, state: State, most: int) -> None:
         cost = state.seconds / state.executions if state.executions else 0.02
-        count = min(max(int(SLICE_SECONDS / cost), 50), 5000, most)
+        count = min(max(int(SLICE_SECONDS / cost), 50), 8000, most)
         reading, writing = os.pipe()
         self._shared[:8] = bytes(8)
         child = os.fork()
@@ -200,6 +200,7 @@ class Campaign:
 
     def _be_worker(self, state: State, count: int, writing: int) -> None:
         code = 1
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and reports
         try:
             rng = random.Random(f"{self.seed} {state.target.name} {state.slices}")
             done = self._work(state, count, rng)

@@ -191,10 +191,22 @@ def borders(whole: Whole, number: int) -> list[int]:
 
 
 class Lost(NamedTuple):
-    """What a cut took away, by the bytes that are left."""
+    """What a cut took away, by the bytes that are left.
+
+    Attributes:
+        result: whether the headers are whole, so that there must be a result.
+        pages: the frames that are lost, or in part.
+        whole: how many pages of all files are left.
+        partly: of how many a part is.
+        notes: whether one is lost, or in part.
+        tables: whether a page that proves the address is.
+        allowed: the findings that may be reported.
+    """
 
     result: bool
     pages: frozenset[int]
+    whole: int
+    partly: int
     notes: bool
     tables: bool
     allowed: frozenset[str]
@@ -220,7 +232,15 @@ def lost_by(whole: Whole, number: int, end: int) -> Lost:
     ]
     for happened, codes in rows:
         allowed |= codes if happened else set()
-    return Lost(kept.has_all(layout.needed), pages, bool(gone), tables, frozenset(allowed))
+    return Lost(
+        result=kept.has_all(layout.needed),
+        pages=pages,
+        whole=sum(len(one.pages) for one in whole.layouts) - len(pages),
+        partly=sum(kept.touches(*layout.pages[at][-1]) for at in pages),
+        notes=bool(gone),
+        tables=tables,
+        allowed=frozenset(allowed),
+    )
 
 
 def check(whole: Whole, number: int, end: int) -> list[str]:
@@ -251,9 +271,9 @@ def _other_facts(whole: dict[str, Any], cut: dict[str, Any], lost: Lost) -> Iter
         was, now = ((one["xen"] or {}).get(name) for one in (whole, cut))
         if now is not None and not str(was or "").startswith(now):
             yield f"another {name}: {now!r}"
-    here = cut["dump"]["pages"]
-    if here and here["present"] > whole["dump"]["pages"]["present"]:
-        yield f"{here['present']} pages are present, more than ever"
+    here = cut["dump"]["pages"]["present"]
+    if not lost.whole <= here <= lost.whole + lost.partly:
+        yield f"{here} pages are present, not {lost.whole} and {lost.partly} in part"
 
 
 def _other_address(before: dict[str, Any], after: dict[str, Any], lost: Lost) -> Iterator[str]:
