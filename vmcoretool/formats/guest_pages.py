@@ -186,13 +186,17 @@ class GuestPages(PageReader):
 
     def _sort(self) -> tuple[array[int], array[int]]:
         # one integer for frame and place sorts in a tenth of a tuple's memory
-        packed = sorted(
-            frame << _PLACE_BITS | block * _CHUNK + number
-            for block in range(len(self._firsts))
-            for number, frame in enumerate(self._frames(block))
-        )
-        frames = array("Q", (word >> _PLACE_BITS for word in packed))
-        return frames, array("I", (word & MAX_UNSORTED - 1 for word in packed))
+        packed: list[int] = []
+        for block in range(len(self._firsts)):
+            numbered = enumerate(self._frames(block), block * _CHUNK)
+            packed += [frame << _PLACE_BITS | place for place, frame in numbered]
+        packed.sort()
+        frames, places = array("Q"), array("I")
+        for at in range(0, len(packed), _CHUNK):  # never all of them as objects once more
+            chunk = packed[at : at + _CHUNK]
+            frames.extend([word >> _PLACE_BITS for word in chunk])
+            places.extend([word & MAX_UNSORTED - 1 for word in chunk])
+        return frames, places
 
     def _words(self, at: int, count: int) -> list[int]:
         width = self._index.width

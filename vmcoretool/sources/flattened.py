@@ -82,10 +82,22 @@ class _Runs:
         return _Run(self.starts[at], self.sizes[at], self.records[at], self.places[at])
 
     def append(self, run: _Run) -> None:
-        self.starts.append(run.start)
-        self.sizes.append(run.size)
-        self.records.append(run.records)
-        self.places.append(run.place)
+        self._put(*run)
+
+    def _put(self, start: int, size: int, records: int, place: int) -> None:
+        self.starts.append(start)
+        self.sizes.append(size)
+        self.records.append(records)
+        self.places.append(place)
+
+    def reordered(self, order: list[int]) -> _Runs:
+        """The runs of these numbers, in this order."""
+        made = _Runs()
+        made.starts = array("Q", map(self.starts.__getitem__, order))
+        made.sizes = array("Q", map(self.sizes.__getitem__, order))
+        made.records = array("Q", map(self.records.__getitem__, order))
+        made.places = array("Q", map(self.places.__getitem__, order))
+        return made
 
     def add(self, start: int, size: int, place: int) -> None:
         """Put a record at the end of the last run, or begin one with it."""
@@ -96,7 +108,7 @@ class _Runs:
             ):
                 self.records[-1] = count + 1
                 return
-        self.append(_Run(start, size, 1, place))
+        self._put(start, size, 1, place)
 
 
 def open_flattened(source: ByteSource, budget: Budget | None = None) -> FlattenedSource:
@@ -179,14 +191,16 @@ def _in_order(runs: _Runs, source: ByteSource) -> _Runs:
     order = sorted(range(len(runs)), key=runs.starts.__getitem__)
     overlapping: set[int] = set()
     reach, furthest = 0, -1
+    starts, sizes, records = runs.starts, runs.sizes, runs.records
     for at in order:
-        run = runs[at]
-        if run.start < reach:
+        start = starts[at]
+        if start < reach:
             overlapping |= {at, furthest}
-        if run.end > reach:
-            reach, furthest = run.end, at
+        end = start + sizes[at] * records[at]
+        if end > reach:
+            reach, furthest = end, at
     if not overlapping:
-        return _Runs(runs[at] for at in order)
+        return runs.reordered(order)
     total = sum(runs.records[at] for at in overlapping)
     if total > MAX_OVERLAPPING:
         raise _damaged(source, HEADER_SIZE, f"{total} flattened records overwrite one another")
@@ -196,7 +210,7 @@ def _in_order(runs: _Runs, source: ByteSource) -> _Runs:
         if at not in overlapping:
             settled.append(runs[at])
     order = sorted(range(len(settled)), key=settled.starts.__getitem__)
-    return _Runs(settled[at] for at in order)
+    return settled.reordered(order)
 
 
 class FlattenedSource:
