@@ -24,7 +24,7 @@ from tests.builders import notes as build
 from tests.builders.elf_core import ElfCore, Load
 from tests.builders.kdump import Kdump
 from tests.fuzz.seeds import flat
-from tests.support import environment_to_measure
+from tests.support import cpu_seconds, environment_to_measure
 from tests.test_fuzz_inputs import core_of_notes, guest_header, kdump_header, lines_of_notes
 from tests.test_fuzz_memory import dense_domains
 from tests.test_fuzz_streams import ZSTD, raw_block, zeros_block
@@ -231,6 +231,7 @@ def main() -> None:
             f"{found.cpu:.1f} s | {found.memory // MIB} MiB |",
             flush=True,
         )
+    print(f"\nA second of CPU of an idle machine is {cpu_seconds(100) / 100:.1f} s here.")
 
 
 if __name__ == "__main__":
