@@ -415,7 +415,10 @@ def call(words: Sequence[str], *, terminal: bool = False) -> Ran:
     os.execv = os.execvp = _refuse  # type: ignore[assignment]
     try:
         code = main.run(words)
-        return Ran(int(code), out.getvalue(), err.getvalue())
+        said = err.getvalue()
+        if terminal:  # the line that says how far the work is, and what takes it away
+            said = said.replace(b"\r", b"").replace(b"\x1b[K", b"")
+        return Ran(int(code), out.getvalue(), said)
     finally:
         sys.stdout, sys.stderr, os.execv, os.execvp = kept
 
