@@ -208,12 +208,13 @@ def linux_text(data: bytes, seed: Seed) -> str:
     return str(answers)
 
 
-LOG_KEYS: Final = b"\n--memory--\n"
+MARK: Final = b"\n--behind--\n"
+"""Between the text of an input and the bytes behind it."""
 
 
 def printk(data: bytes, seed: Seed) -> str:
     """Linux's log by a VMCOREINFO, in front of the memory from address 0x1000 on."""
-    text, _, memory = data.partition(LOG_KEYS)
+    text, _, memory = data.partition(MARK)
     note = Note(owner="VMCOREINFO", type=0, desc=text, offset=0, desc_offset=0)  # type: ignore[arg-type]
     info = parse_vmcoreinfo(note)
 
@@ -344,7 +345,7 @@ def piped(data: bytes, seed: Seed) -> str:
 
 def servers(data: bytes, seed: Seed) -> str:
     """What a debuginfod server gives: what the program that asks it says, and the file."""
-    said, _, file = data.partition(LOG_KEYS)
+    said, _, file = data.partition(MARK)
     place = scratch() / "bin"
     place.mkdir(exist_ok=True)
     program = place / "debuginfod-find"

@@ -62,10 +62,7 @@ def sample(name: str) -> Seed:
 
 
 def _samples(*starts: str) -> list[Seed]:
-    return [sample(path.parent.name) for path in SAMPLES_IN if path.parent.name.startswith(starts)]
-
-
-SAMPLES_IN: Final = [path / "vmcore" for path in SAMPLES]
+    return [sample(path.name) for path in SAMPLES if path.name.startswith(starts)]
 
 
 @cache

@@ -69,9 +69,9 @@ def _in_records(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _text_or_memory(rng: Random, data: bytes, other: bytes) -> bytes:
-    text, mark, memory = data.partition(runs.LOG_KEYS)
+    text, mark, memory = data.partition(runs.MARK)
     if rng.random() < 0.4:
-        return mutators.text(rng, text, other.partition(runs.LOG_KEYS)[0]) + mark + memory
+        return mutators.text(rng, text, other.partition(runs.MARK)[0]) + mark + memory
     return text + mark + mutators.structured(rng, memory, memory)
 
 
@@ -85,7 +85,7 @@ def _logs() -> list[Seed]:
             f"{key}={value:x}" if key.startswith("SYMBOL") else f"{key}={value}"
             for key, value in given.items()
         )
-        return "\n".join(rows).encode() + b"\n" + runs.LOG_KEYS
+        return "\n".join(rows).encode() + b"\n" + runs.MARK
 
     ring = bytearray(0x6000)
     struct.pack_into("<Q", ring, 0, 0x2000)
@@ -173,13 +173,13 @@ def _symbol_files() -> list[Seed]:
 def _servers() -> list[Seed]:
     said = b"Progress 1 / 100\rProgress 50 / 100\nserver: query failed: not found\n"
     files = [seed for seed in _symbol_files() if seed.name in ("elf", "split", "elf-gzip")]
-    return [seed._replace(data=said + runs.LOG_KEYS + seed.data) for seed in files]
+    return [seed._replace(data=said + runs.MARK + seed.data) for seed in files]
 
 
 def _said_or_file(rng: Random, data: bytes, other: bytes) -> bytes:
-    said, mark, file = data.partition(runs.LOG_KEYS)
+    said, mark, file = data.partition(runs.MARK)
     if rng.random() < 0.5:
-        return mutators.text(rng, said, other.partition(runs.LOG_KEYS)[0]) + mark + file
+        return mutators.text(rng, said, other.partition(runs.MARK)[0]) + mark + file
     return said + mark + mutators.structured(rng, file, other)
 
 
