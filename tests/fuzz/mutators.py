@@ -187,22 +187,40 @@ def structured(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def memory(rng: Random, data: bytearray, other: bytes) -> None:
-    """A word of a page, or a page: pointers that lead elsewhere, pages in each other's place."""
+    """A word of a page, or a page: pointers that lead elsewhere, what changed places."""
     pages = len(data) // PAGE
     if pages < 2:
         return
     at = rng.randrange(pages) * PAGE
-    way = rng.randrange(10)
+    way = rng.randrange(12)
     if way == 0:
         to = rng.randrange(pages) * PAGE
         data[at : at + PAGE], data[to : to + PAGE] = data[to : to + PAGE], data[at : at + PAGE]
     elif way == 1:
         data[at : at + PAGE] = bytes(PAGE)
-    else:
-        used = [place for place in range(at, at + PAGE, 8) if any(data[place : place + 8])]
-        if used:
+    elif used := [place for place in range(at, at + PAGE, 8) if any(data[place : place + 8])]:
+        if way < 6 and len(used) > 1:
+            _entries(rng, data, used)
+        else:
             field = Field(rng.choice(used), rng.choice((1, 2, 4, 8, 8, 8)))
             field.put(data, value(rng, field, data))
+
+
+def _entries(rng: Random, data: bytearray, used: list[int]) -> None:
+    # entries of a table: two in each other's place, one twice, some moved on by one
+    way = rng.randrange(3)
+    first, second = rng.sample(used, 2)
+    one, two = data[first : first + 8], data[second : second + 8]
+    if way == 0:
+        data[first : first + 8], data[second : second + 8] = two, one
+    elif way == 1:
+        data[first : first + 8] = two
+    else:
+        start = rng.randrange(len(used))
+        places = used[start : start + rng.randrange(2, 12)]
+        words = [data[place : place + 8] for place in places]
+        for place, word in zip(places, words[1:] + words[:1], strict=True):
+            data[place : place + 8] = word
 
 
 def in_memory(rng: Random, data: bytes, other: bytes) -> bytes:
