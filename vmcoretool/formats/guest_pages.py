@@ -190,10 +190,11 @@ class GuestPages(PageReader):
         for block in range(len(self._firsts)):
             numbered = enumerate(self._frames(block), block * _CHUNK)
             packed += [frame << _PLACE_BITS | place for place, frame in numbered]
-        packed.sort()
+        packed.sort(reverse=True)
         frames, places = array("Q"), array("I")
-        for at in range(0, len(packed), _CHUNK):  # never all of them as objects once more
-            chunk = packed[at : at + _CHUNK]
+        while packed:  # each chunk is given back before the next one
+            chunk = packed[: -_CHUNK - 1 : -1]
+            del packed[-_CHUNK:]
             frames.extend([word >> _PLACE_BITS for word in chunk])
             places.extend([word & MAX_UNSORTED - 1 for word in chunk])
         return frames, places
@@ -229,7 +230,7 @@ class GuestPages(PageReader):
 
     def _stretches(self, ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         # (first, end) of frames that follow one another, in ranges of places; some meet
-        if self._sorted is not None:
+        if self._sorted is not None and ranges:
             frames, places = self._sorted
             starts = [first for first, _ in ranges]
             ends = [0, *(end for _, end in ranges)]
