@@ -30,9 +30,10 @@ from tests.test_fuzz_memory import dense_domains
 from tests.test_fuzz_streams import ZSTD, raw_block, zeros_block
 from tests.test_limits import frames_in_no_order, records, segments_in_no_order
 from vmcoretool.addresses import MIB
-from vmcoretool.formats.elf_core import MAX_NOTE_BYTES, MAX_PHDRS
+from vmcoretool.formats.elf_core import MAX_PHDRS
 from vmcoretool.formats.guest_pages import MAX_FRAMES, MAX_UNSORTED
 from vmcoretool.formats.kdump.pages import MAX_BITMAP_BYTES
+from vmcoretool.formats.note_segments import MAX_NOTE_BYTES
 from vmcoretool.formats.readelf_text import MAX_SIZE
 from vmcoretool.sources.flattened import MAX_OVERLAPPING, MAX_RUNS
 
