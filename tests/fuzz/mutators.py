@@ -118,7 +118,7 @@ def take(rng: Random, data: bytearray, other: bytes) -> None:
     """A piece of another input, at the same place or anywhere."""
     if data and other:
         at, size = _block(rng, len(other))
-        size = min(size, PAGE)
+        size = min(size, PAGE, len(other) // 2)  # never all of another dump
         to = at if rng.random() < 0.5 else rng.randrange(len(data))
         data[to : to + size] = other[at : at + size]
 
@@ -129,7 +129,9 @@ def cut(rng: Random, data: bytearray, other: bytes) -> None:
 
 
 def extend(rng: Random, data: bytearray, other: bytes) -> None:
-    data += rng.choice((bytes(rng.randrange(1, 5000)), rng.randbytes(40), other[: 1 << 14]))
+    data += rng.choice(
+        (bytes(rng.randrange(1, 5000)), rng.randbytes(40), other[: min(1 << 14, len(other) // 2)])
+    )
 
 
 def _block(rng: Random, size: int) -> tuple[int, int]:

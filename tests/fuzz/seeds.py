@@ -255,8 +255,9 @@ _UNPACK: Final[dict[bytes, Callable[[bytes], bytes]]] = {
 
 @cache
 def streams() -> list[Seed]:
-    elf = built_host()
-    host, pages = _host_pages()
+    # of one host all of them: what another seed lends is small, and a stream of it may be whole
+    elf, host = built_host(), XenHost()
+    pages = {at // PAGE: bytes(page) for at, page in host.pages.items()}
     packed = Kdump(pages, notes=host.note_blob(), codec=0).build()
     found = []
     for codec in CODECS:
