@@ -52,7 +52,7 @@ def test_what_denies_an_image(
 ) -> None:
     vmcore, image = opened
     at = None if pgd_l4 is None else Vaddr(pgd_l4)
-    found = contradiction(vmcore.memory, image, rips, at, None)
+    found = contradiction(vmcore.memory, image, rips, at, ())
     assert bool(found) == bool(said)
     assert said in found
 
@@ -63,7 +63,7 @@ def test_table_that_is_not_in_the_dump_denies_nothing() -> None:
     with open_bytes(host.build()) as vmcore:
         image = locate(vmcore).host().image
         assert image
-        assert contradiction(vmcore.memory, image, (OUTSIDE,), None, None) == ""
+        assert contradiction(vmcore.memory, image, (OUTSIDE,), None, ()) == ""
 
 
 def test_code_elsewhere_denies_nothing() -> None:
@@ -75,7 +75,7 @@ def test_code_elsewhere_denies_nothing() -> None:
     with open_bytes(host.build()) as vmcore:
         image = locate(vmcore).host().image
         assert image
-        assert contradiction(vmcore.memory, image, (OUTSIDE,), None, None) == ""
+        assert contradiction(vmcore.memory, image, (OUTSIDE,), None, ()) == ""
 
 
 def test_entries_that_changed_places_are_never_proof() -> None:

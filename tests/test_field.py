@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.support import ROOT, run
+from tests.support import ROOT, run, tool
+from tests.test_fuzz_memory import limited
 from vmcoretool import NotAXenHostError, open_host, open_vmcore
 from vmcoretool.notes.elf_note import Note
 from vmcoretool.notes.process import find_process
@@ -209,6 +210,61 @@ def plain(data: bytes) -> bytes:
     return data
 
 
+def header_of(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    block = bytearray(name.ljust(100, b"\0") + b"0000644\0" + bytes(16) + size.ljust(12, b"\0"))
+    block = block.ljust(148, b"\0") + b" " * 8 + kind + bytes(100) + b"ustar\00000"
+    block = block.ljust(512, b"\0")
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+HOSTILE_ARCHIVES = {
+    "long names": header_of(b"././@LongLink", b"00000000001", b"L") * 3000,
+    "pax headers": (header_of(b"x", b"00000000001", b"x") + b"1".ljust(512, b"\0")) * 3000,
+    "pax lengths": header_of(b"x", b"00003600000", b"x") + b"1" * (1 << 20),
+    "negative": header_of(b"a", b"\xff" * 12) + bytes(1024),
+    "sparse": header_of(b"a", b"00000001000", b"S") + b"\xff" * 512,
+    "huge": header_of(b"a", b"\x80" + b"\xff" * 11) + bytes(1024),
+    "words": header_of(b"a", b"12345678xyz") + bytes(1024),
+    "pax size": header_of(b"x", b"00000000031", b"x")
+    + b"25 size=9999999999999999\n".ljust(512, b"\0"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_ARCHIVES)
+@pytest.mark.parametrize("pack", [plain, gzip.compress])
+def test_hostile_archive_is_named_and_no_more(
+    tmp_path: Path, kind: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "report"
+    path.write_bytes(pack(HOSTILE_ARCHIVES[kind]))
+    done = limited("inspect", path)
+    assert done.code == 4
+    assert "this is a tar archive" in done.err
+
+
+def test_no_name_in_a_file_is_an_option_of_a_command(tmp_path: Path) -> None:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        row = tarfile.TarInfo("--to-command=sh")
+        row.size = SAMPLE.stat().st_size
+        archive.addfile(row, io.BytesIO(SAMPLE.read_bytes()))
+    path = tmp_path / "report.tar"
+    path.write_bytes(held.getvalue())
+    assert f"tar -xf {path} -- --to-command=sh" in run("inspect", path).stderr
+    core = bytearray(lzma.decompress((FIELD / "process.core.xz").read_bytes()))
+    at = core.index(b"xenstored\0")
+    core[at : at + 16] = b"-ex=!id>x".ljust(16, b"\0")
+    path.write_bytes(core)
+    said = run("inspect", path).stdout
+    assert f"gdb PROGRAM {path}" in " ".join(said.replace("\\\n", "").split())
+    dashed = tmp_path / "-kz"
+    dashed.write_bytes(SAMPLE.read_bytes())
+    done = tool("inspect", "--", "-kz", cwd=tmp_path)
+    assert b"vmcoretool console ./-kz" in done.stdout
+    assert b" -kz " not in done.stdout
+
+
 @pytest.mark.parametrize("pack", [plain, gzip.compress, bz2.compress, lzma.compress])
 def test_archive_names_the_dump_in_it(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     member = "sosreport-a b/var/crash/127.0.0.1-2026-11-23/vmcore"
@@ -223,7 +279,7 @@ def test_archive_names_the_dump_in_it(tmp_path: Path, pack: Callable[[bytes], by
     done = run("inspect", path)
     assert done.returncode == 4
     assert f"it holds {member}" in done.stderr
-    assert f"tar -xf {path} '{member}'" in done.stderr
+    assert f"tar -xf {path} -- '{member}'" in done.stderr
 
 
 def test_archive_that_is_damaged_or_without_a_dump_is_named_all_the_same(tmp_path: Path) -> None:

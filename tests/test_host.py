@@ -389,6 +389,17 @@ STARS = b"(XEN) ****************************************"
             "Assertion '!in_irq()' failed at common/x.c:7",
         ),
         (b"Watchdog timer detects that CPU3 is stuck!", b"out of memory", "out of memory"),
+        # said of an NMI that the host survived
+        (
+            b"Uhhuh. NMI received for unknown reason 3d.",
+            b"FATAL TRAP: vector = 6 (invalid opcode)",
+            "FATAL TRAP: vector = 6 (invalid opcode)",
+        ),
+        (
+            b"Fatal machine check: x",
+            b"FATAL TRAP: vector = 18 (machine check)",
+            "Fatal machine check: x - FATAL TRAP: vector = 18 (machine check)",
+        ),
     ],
 )
 def test_headline_says_what_a_trap_was(before: bytes, message: bytes, panic: str) -> None:

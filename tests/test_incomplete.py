@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
+from tests.builders import notes
 from tests.builders.elf_core import ElfCore, Load
+from tests.builders.xen_host import TEXT, XenHost
 from tests.support import ROOT, BytesSource, run
 from vmcoretool import Inspection, inspect_vmcore
 from vmcoretool.errors import FormatError
+from vmcoretool.render.owner import owner_words
 from vmcoretool.vmcore import read_vmcore
 
 if TYPE_CHECKING:
@@ -149,6 +152,54 @@ def test_bad_sector_of_a_compressed_file_costs_what_follows(
     # nothing came out before it: the system's own words, with the place
     with pytest.raises(OSError, match=r"cannot be read at file offset 0x0|Input/output error"):
         inspected(BadSector(data, 0))
+
+
+def three_cpus() -> bytes:
+    # the notes of each CPU fill a sector of their own, so that one can be lost by itself
+    host = XenHost()
+    blob = notes.note(b"FILLER", 1, bytes(4096))
+    for number in range(3):
+        part = notes.prstatus(host.virt_start + TEXT + 0x1111 * (number + 1), 0x5000)
+        part += notes.crash_regs(host.root + number)
+        blob += part + notes.note(b"FILLER", 1, bytes(4096 - len(part) - 20))
+    return ElfCore(host.loads(), [blob + host.note_blob()]).build()
+
+
+def test_cpus_behind_a_gap_have_no_number() -> None:
+    data = three_cpus()
+    with read_vmcore(BytesSource(data)) as vmcore:
+        whole = vmcore.cpus
+        at = [cpu.notes[0].offset for cpu in whole]
+    assert len(whole) == 5
+    for lost, left in ((0, 0), (1, 1), (2, 2)):
+        with read_vmcore(BadSector(data, at[lost] + 2048)) as vmcore:
+            assert vmcore.cpus[:left] == whole[:left]
+            # its own notes may be there in part, but none of another CPU's with them
+            for cpu in vmcore.cpus[left:]:
+                assert cpu.cpu == left
+                assert cpu.registers in ({}, whole[left].registers)
+                assert cpu.cr3 in (None, whole[left].cr3)
+            assert len(vmcore.cpus) <= left + 1
+            assert not vmcore.notes_whole
+
+
+def test_program_headers_that_cannot_be_read_leave_the_owner_open() -> None:
+    moved = bytearray(sample("qemu-xen-4.17"))
+    table = moved[64 : 64 + 56 * moved[0x38]]
+    moved += bytes(-len(moved) % 4096)
+    moved[0x20:0x28] = len(moved).to_bytes(8, "little")
+    assert inspected(BytesSource(bytes(moved + table))).kind == "xen-host"
+    # nothing else of it is known: no file of another kind, but one that cannot be read
+    with pytest.raises(OSError, match="program headers"):
+        inspected(BadSector(bytes(moved + table), len(moved)))
+
+
+def test_notes_that_cannot_be_read_leave_the_owner_open() -> None:
+    data = sample("kdump-zlib")
+    with read_vmcore(BadSector(data, 0x1000, 0x2000)) as vmcore:
+        found = inspect_vmcore(vmcore, scan="never")
+    assert found.kind == "unknown"
+    assert "does not tell" in owner_words(found.kind, found.vmcore)
 
 
 def test_bad_sector_of_a_text_costs_what_follows() -> None:

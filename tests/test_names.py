@@ -72,6 +72,14 @@ def test_name_that_is_not_known_says_what_helps(syms: str) -> None:
     assert "the hypervisor's addresses only" in done.stderr
 
 
+@pytest.mark.parametrize("text", ["ffff82d04046e000", "82D04046E000", "12", "a b"])
+def test_number_without_its_mark_is_no_name(text: str) -> None:
+    # Xen's console prints addresses so
+    done = run("vtop", SAMPLE, text)
+    assert done.returncode == 2
+    assert "write it in hexadecimal" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

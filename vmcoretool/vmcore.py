@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from vmcoretool.budget import Budget
 from vmcoretool.errors import FormatError, StoppedError, UnsupportedFormatError
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from vmcoretool.sources.file import ByteSource, ReadableObject
 
 
+_MOST_ODD: Final = 64
+"""Findings about damaged notes, over all segments."""
+
+
 class Vmcore(NamedTuple):
     """An open dump; use it as a context manager, or call :meth:`close`.
 
@@ -46,7 +50,8 @@ class Vmcore(NamedTuple):
         memory: machine memory: ``memory.read(maddr, size)``.
         notes: every ELF note, in file order.
         crash_info: the first readable XEN_ELFNOTE_CRASH_INFO, or None.
-        cpus: what was saved of each CPU, in notes or in a guest's vcpu contexts.
+        cpus: what was saved of each CPU, in notes or in a guest's vcpu contexts; of notes with a
+            gap, the CPUs before it.
         vmcoreinfo_xen: the hypervisor's VMCOREINFO, or None.
         vmcoreinfo_linux: Linux's VMCOREINFO from the headers, or None.
         process: the process it is the core of, None for a machine's dump.
@@ -254,10 +259,19 @@ def _decoded(
     findings = [row for row in container.findings if not (stopped and row.code == "truncated")]
     findings += stopped
     notes: list[Note] = list(container.notes)
+    of_cpus: list[Note] = list(container.notes)
+    odd: list[Finding] = []
+    lost = False
     for blob in container.note_blobs:
-        found, odd = walk_notes(blob.data, blob.offset, order, complete=blob.complete)
+        found, odd_here = walk_notes(blob.data, blob.offset, order, complete=blob.complete)
         notes.extend(found)
-        findings.extend(odd)
+        odd.extend(odd_here)
+        # CPUs are numbered by their notes' order: behind a gap, nobody knows the number
+        lost = lost or blob.follows_gap
+        of_cpus.extend(() if lost else found)
+    findings += odd[:_MOST_ODD]
+    if len(odd) > _MOST_ODD:
+        findings.append(finding("note-damaged", f"{len(odd) - _MOST_ODD} more like these"))
     infos: list[CrashInfo] = []
     texts: dict[str, VmcoreInfo] = {}
     for note in notes:
@@ -284,7 +298,7 @@ def _decoded(
         memory=PhysicalMemory(container.pages),
         notes=tuple(notes),
         crash_info=infos[0] if infos else None,
-        cpus=container.cpus or cpu_states(notes, order),
+        cpus=container.cpus or cpu_states(of_cpus, order),
         vmcoreinfo_xen=texts.get("VMCOREINFO_XEN"),
         vmcoreinfo_linux=texts.get("VMCOREINFO"),
         process=process,

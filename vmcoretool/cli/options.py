@@ -16,6 +16,7 @@ from vmcoretool.cli.output import complain, remark, settings
 from vmcoretool.cli.progress import Watch
 from vmcoretool.inspection.diagnosis import memory_findings
 from vmcoretool.inspection.inspect import Inspection, inspect_vmcore, locate
+from vmcoretool.printable import printable
 from vmcoretool.render.owner import owner_words
 from vmcoretool.symbols.places import Places
 from vmcoretool.vmcore import open_vmcore
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vmcoretool.evidence.facts import Scan
     from vmcoretool.evidence.known import Known
     from vmcoretool.evidence.weigh import Verdict
+    from vmcoretool.findings import Finding
     from vmcoretool.host.host import Host
     from vmcoretool.vmcore import Vmcore
 
@@ -139,7 +141,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
                 raise KeyboardInterrupt
             complain(f"{path}: {owner_words(located.kind, vmcore)}; see 'vmcoretool inspect'")
             for found in vmcore.findings:
-                complain(f"{path}: {found.message}")
+                complain(_of_file(path, found))
             return Exit.NOT_A_XEN_HOST
         _report_unused(located.known)
         host = located.host()
@@ -147,7 +149,7 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
         lost = () if watch.stopped else memory_findings(vmcore)
         for found in (*vmcore.findings, *lost):
             if found.level == "error":
-                complain(f"{path}: {found.message}")
+                complain(_of_file(path, found))
                 code = code or Exit.NOT_PROVED
         if watch.stopped:
             complain("interrupted: this is what was found by then")
@@ -158,6 +160,12 @@ def ask_host(request: Request, answer: Callable[[Host], int]) -> int:
             complain(f"{path}: the hypervisor's address is {words}; see 'vmcoretool inspect'")
             code = code or Exit.NOT_PROVED
         return code
+
+
+def _of_file(path: str, found: Finding) -> str:
+    # some findings name the file, of several perhaps
+    message = found.message
+    return message if message.startswith(f"{printable(path)}: ") else f"{path}: {message}"
 
 
 def _report_unused(known: Known) -> None:

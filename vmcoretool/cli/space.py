@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from vmcoretool.host.spaces import NAMES, is_space
+
+_BARE: Final = re.compile(r"[0-9a-fA-F]{8,16}")
 
 if TYPE_CHECKING:
     from click import Context, Parameter
@@ -26,7 +29,8 @@ def parse_address(_: Context, __: Parameter, value: str) -> int | Named:
     from vmcoretool.host.names import parse_named  # noqa: PLC0415 - few name a symbol
 
     named = parse_named(value)
-    if named is None or value[:1].isdigit():
+    # Xen's console prints addresses without 0x
+    if named is None or value[:1].isdigit() or _BARE.fullmatch(value):
         what = "write it in hexadecimal, such as 0xffff82d040200000, or as NAME or NAME+0xOFF"
         raise click.BadParameter(f"{value!r}: {what}")
     return named

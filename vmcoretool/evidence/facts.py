@@ -30,6 +30,8 @@ Scan = Literal["auto", "always", "never"]
 CANDIDATES: Final = 8
 """How many multiples of 2 MiB below its strings an image is looked for."""
 _CPUS_NAMED: Final = 4
+_POINTERS: Final = ("domain_list", "dom_xen", "dom_io")
+"""Variables in VMCOREINFO_XEN that point to a struct domain (xen/arch/x86/machine_kexec.c)."""
 
 
 class Asked(NamedTuple):
@@ -135,9 +137,10 @@ class Facts:
         key = _key(image)
         if key not in self._objections:
             info = self.vmcore.vmcoreinfo_xen
-            domain_list = info.symbol("domain_list") if info else None
+            known = info.symbols() if info else {}
+            pointers = tuple(known[name] for name in _POINTERS if name in known)
             memory = self.vmcore.memory
-            why = contradiction(memory, image, self.rips, self.pgd_l4, domain_list)
+            why = contradiction(memory, image, self.rips, self.pgd_l4, pointers)
             self._objections[key] = why
         return self._objections[key]
 

@@ -91,11 +91,13 @@ class NoteBlob(NamedTuple):
         data: the bytes.
         offset: of the first one in the file.
         complete: False where others of the segment are lost, before or behind these.
+        follows_gap: whether bytes of it before these are lost, so that nobody knows how many notes.
     """
 
     data: bytes
     offset: FileOffset
     complete: bool = True
+    follows_gap: bool = False
 
 
 class Container(NamedTuple):
@@ -215,7 +217,7 @@ def report_incomplete(source: ByteSource, observed: Observed, what: str = STREAM
         return
     unreadable: str = getattr(source, "unreadable", "")
     if unreadable:
-        observed.lost(unreadable, code="page-unreadable")
+        observed.lost(f"{source.path}: {unreadable}", code="page-unreadable")
     else:
         observed.lost(what)
 

@@ -9,6 +9,7 @@ Xen and not read.
 
 from __future__ import annotations
 
+import errno
 import os
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -75,6 +76,8 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     loads, note_segments = _segments(source, head, header, observed)
     blobs = tuple(_note_blobs(source, head, header, note_segments, observed))
     if not loads and not blobs and not note_segments:
+        if any(found.code == "page-unreadable" for found in observed.findings):
+            raise OSError(errno.EIO, "its program headers cannot be read", source.path)
         raise FormatError(
             "no PT_LOAD and no PT_NOTE program header: nothing of a dump is left in this file",
             path=source.path,
@@ -144,7 +147,8 @@ def _table(source: ByteSource, head: bytes, offset: int, size: int, observed: Ob
         if is_out_of_reach(error):
             raise
         why = os.strerror(error.errno) if error.errno else str(error)
-        observed.odd("page-unreadable", f"{source.path}: program headers cannot be read: {why}")
+        what = f"{source.path}: program headers at file offset {offset:#x} cannot be read: {why}"
+        observed.lost(what, code="page-unreadable")
     return b""
 
 

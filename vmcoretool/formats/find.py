@@ -59,7 +59,7 @@ def is_dump_inside(head: bytes, more: Callable[[int], ByteSource]) -> bool:
 
 def _refuse(source: ByteSource, more: Callable[[int], ByteSource]) -> None:
     # raise for what is known but not read
-    from vmcoretool.formats.recognised import TAR, TAR_BLOCK, recognise, refusal  # noqa: PLC0415 - rarely
+    from vmcoretool.formats.recognised import TAR, recognise, refusal  # noqa: PLC0415 - rarely
 
     row = recognise(source)
     if row is None:
@@ -67,12 +67,13 @@ def _refuse(source: ByteSource, more: Callable[[int], ByteSource]) -> None:
     if row.magic != TAR:
         raise refusal(row, source.path)
     from vmcoretool.formats.archives import (  # noqa: PLC0415 - likewise
+        BLOCK,
         MAX_BYTES,
         begins_with_member,
         dump_in_tar,
     )
 
-    if not begins_with_member(source.pread(TAR_BLOCK, 0)):
+    if not begins_with_member(source.pread(BLOCK, 0)):
         raise refusal(row, source.path)
     whole = more(MAX_BYTES)
     raise refusal(row, whole.path, dump_in_tar(whole, is_dump))
@@ -120,7 +121,7 @@ def _unknown(source: ByteSource) -> VmcoreError:
         name, headline = text
         what = f"this is {name}, not a dump"
         return UnsupportedFormatError(
-            f"{what}; it ends with: {headline}" if headline else f"{what}; it names no panic",
+            f"{what}; its last panic: {headline}" if headline else f"{what}; it names no panic",
             path=path,
             cure="give the dump itself: it may lie beside it, or readelf-Wn.out",
         )

@@ -50,11 +50,11 @@ def read_note_segments(
             observed.odd("note-damaged", limit)
         there = min(wanted, max(source.size - offset, 0))
         if there and offset + there <= len(head):
-            pieces: Iterable[NoteBlob] = (
-                NoteBlob(head[offset : offset + there], FileOffset(offset)),
-            )
+            pieces = [NoteBlob(head[offset : offset + there], FileOffset(offset))]
         else:
-            pieces = _pieces(source, offset, there, observed)
+            pieces = list(_pieces(source, offset, there, observed))
+        if wanted and not pieces:
+            pieces = [NoteBlob(b"", FileOffset(offset), complete=False)]
         for piece in pieces:
             yield piece._replace(complete=piece.complete and there == wanted)
         if there < wanted:
@@ -121,25 +121,35 @@ def _arrived(source: ByteSource, offset: int, size: int, observed: Observed) -> 
     for start, end in source.data_ranges(offset, offset + size):
         for piece in _readable(source, start, end - start, observed):
             total += len(piece.data)
-            yield piece
+            yield piece._replace(follows_gap=piece.offset > offset)
     observed.lost(f"{total} of {size} bytes of notes arrived")
 
 
 def _readable(source: ByteSource, offset: int, size: int, observed: Observed) -> Iterator[NoteBlob]:
     # sector by sector; a layer around the file may have moved their borders
-    start, data = offset, b""
+    start, data = offset, bytearray()
     for at in range(offset, offset + size, _SECTOR):
         try:
             data += source.pread(min(_SECTOR, offset + size - at), at)
-        except OSError as error:
-            if is_out_of_reach(error):
+        except (FormatError, OSError) as error:
+            if isinstance(error, OSError) and is_out_of_reach(error):
                 raise
             if data or at == offset:  # the first one of a gap
-                why = os.strerror(error.errno) if error.errno else str(error)
-                message = f"{source.path}: notes at file offset {at:#x} cannot be read: {why}"
-                observed.odd("page-unreadable", message)
+                what = f"{source.path}: notes at file offset {at:#x} cannot be read"
+                observed.odd("page-unreadable", f"{what}: {_why(error)}")
             if data:
-                yield NoteBlob(data, FileOffset(start), complete=False)
-            start, data = at + _SECTOR, b""
+                yield _piece(data, start, offset)
+            start, data = at + _SECTOR, bytearray()
     if data:
-        yield NoteBlob(data, FileOffset(start), complete=False)
+        yield _piece(data, start, offset)
+
+
+def _piece(data: bytearray, start: int, offset: int) -> NoteBlob:
+    at = FileOffset(start)
+    return NoteBlob(bytes(data), at, complete=False, follows_gap=start > offset)
+
+
+def _why(error: FormatError | OSError) -> str:
+    if isinstance(error, FormatError):
+        return error.what
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -35,7 +35,6 @@ class Recognised(NamedTuple):
 MAX_ZEROS: Final = 64 * MIB
 TAR: Final = b"ustar"
 TAR_AT: Final = 257
-TAR_BLOCK: Final = 512
 _GUEST: Final = "run 'xl dump-core DOMAIN FILE' on the running guest instead"
 _QEMU: Final = "take it with 'virsh dump --memory-only' or QEMU's dump-guest-memory"
 _VMWARE: Final = "convert it with vmss2core, or open it with crash itself"
@@ -188,5 +187,6 @@ def refusal(row: Recognised, path: str, member: str | None = None) -> Unsupporte
     cure = row.cure
     if member is not None:
         what += f"; it holds {printable(member)}"
-        cure = f"tar -xf {'ARCHIVE' if path == '-' else bash_word(path)} {bash_word(member)}"
+        archive = "ARCHIVE" if path == "-" else bash_word(path)
+        cure = f"tar -xf {archive} -- {bash_word(member)}"
     return UnsupportedFormatError(what, path=path, cure=cure)

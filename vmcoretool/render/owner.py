@@ -22,7 +22,7 @@ def owner_words(kind: Kind, vmcore: Vmcore) -> str:
     if vmcore.process:
         name = vmcore.process.name
         return f"core of the process {name}, not of a machine" if name else "core of a process"
-    if kind == "unknown" and not vmcore.container.complete:
+    if kind == "unknown" and not (vmcore.container.complete and vmcore.notes_whole):
         return "what is left of this dump does not tell whose memory it is"
     return _KINDS[kind]
 

@@ -7,8 +7,10 @@ findings with their cures.  What would be a row too many is left out, the least 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vmcoretool.debuggers.session import file_argument
 from vmcoretool.printable import printable
 from vmcoretool.render.fold import columns
 from vmcoretool.render.happened import CALLER, DEATHS, happened
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 ROWS: Final = 23
 """Of a terminal of 24: the last one is the shell's."""
 _DOMAINS: Final = 3
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:@-]*")
+"""Of a program, as part of a command that is to be pasted: no option, nothing to quote."""
 _FINDINGS: Final = 3
 _SHORT: Final = 2
 _LEVELS: Final = {"error": 0, "warning": 1, "info": 2}
@@ -239,7 +243,9 @@ def _own_commands(side: str, inspection: Inspection) -> tuple[tuple[str, str], .
 
 
 def _paths(inspection: Inspection) -> tuple[str, ...]:
-    return ("VMCORE",) if inspection.vmcore.paths[0] == "-" else inspection.vmcore.paths
+    if inspection.vmcore.paths[0] == "-":
+        return ("VMCORE",)
+    return tuple(map(file_argument, inspection.vmcore.paths))
 
 
 def _sides(inspection: Inspection) -> tuple[str, ...]:
@@ -288,7 +294,8 @@ def other_lines(inspection: Inspection, width: int) -> Iterator[str]:
     yield "Next"
     paths = _paths(inspection)
     if inspection.vmcore.process:
-        program = inspection.vmcore.process.name or "PROGRAM"
+        name = inspection.vmcore.process.name
+        program = name if _PLAIN_NAME.fullmatch(name) else "PROGRAM"
         packed = "decompress it first" if inspection.vmcore.layers else ""
         yield from command_lines(("gdb", program, *paths), width, "  ", packed)
         return

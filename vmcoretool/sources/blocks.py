@@ -155,6 +155,9 @@ class BlockSource:
             piece = next(begun.pieces, None)
         except DamagedStreamError as error:
             raise self._damaged(begun.number, error.what) from error
+        except BaseException:
+            self._begun = None  # what was refused now may be read another time, from the start
+            raise
         if piece is None and begun.got < block.size:
             raise self._damaged(begun.number, "it ends early")
         if piece is None:

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.errors import is_out_of_reach
-from vmcoretool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,8 @@ class UpToBadSector:
         path: of the file.
         size: of the file.
         complete: False once a part could not be read.
-        unreadable: file, offset and why, as a sentence; "" as long as all could be read.
+        unreadable: where and why, as words that follow the file's name; "" as long as all could be
+            read.
     """
 
     def __init__(self, source: ByteSource) -> None:
@@ -66,5 +66,5 @@ class UpToBadSector:
     def _refused(self, at: int, error: OSError) -> None:
         self.complete = False
         why = os.strerror(error.errno) if error.errno else str(error)
-        where = f"{printable(self.path)} cannot be read at file offset {at:#x}: {why}"
+        where = f"cannot be read at file offset {at:#x}: {why}"
         self.unreadable = self.unreadable or f"{where}; what follows in the stream is lost"

@@ -42,16 +42,21 @@ _NO_DOM0: Final = tuple(
 )  # fmt: skip
 # Xen says some lines before the panic what a trap was, in xen/arch/x86/: nmi.c, traps.c, mc_panic
 # of cpu/mcheck/mce.c, show_stack_overflow of x86_64/traps.c
-_REASONS: Final = (
+_NMI: Final = (
     rb"Watchdog timer detects that CPU\d{1,5} is stuck!",
     rb"NMI - [ -~]{1,80}",
     rb"Uhhuh\. NMI received for unknown reason [0-9a-f]{2}\.",
-    rb"Fatal machine check: [ -~]{1,200}",
-    rb"Xen stack overflow",
-    rb"No stack overflow detected",
 )
+_MACHINE_CHECK: Final = (rb"Fatal machine check: [ -~]{1,200}",)
+_STACK: Final = (rb"Xen stack overflow", rb"No stack overflow detected")
+_TRAPS: Final = (
+    (rb"FATAL TRAP: vec(?:tor = 2 |  ?2,)", _NMI),
+    (rb"FATAL TRAP: vec(?:tor = 18 |  ?18,)", _MACHINE_CHECK),
+    (rb"HARDWARE ERROR", _MACHINE_CHECK),
+    (rb"DOUBLE FAULT", _STACK),
+)
+"""How a panic begins, and the lines that say what it was."""
 _REASONS_BEGIN: Final = (b"Watchdog", b"NMI", b"Uhhuh", b"Fatal", b"Xen stack", b"No stack")
-_TRAPS: Final = (b"FATAL TRAP", b"DOUBLE FAULT", b"HARDWARE ERROR", b"GENERAL PROTECTION FAULT")
 _REASON_REACH: Final = 4096
 """Lines between a reason and its panic: registers, stack, a trace, a line for each other CPU."""
 _STARS: Final = b"*****"
@@ -120,8 +125,7 @@ def read_crash_text(lines: Sequence[bytes]) -> CrashText:
         found = re.match(_PANIC, line) if line.startswith(b"Panic") else None
         if found:
             panic = _message(own[number + 1 : number + _MESSAGE_REACH]) or line
-            if panic.startswith(_TRAPS):
-                panic = _reason(own, number) + panic
+            panic = _reason(own, number, panic) + panic
             cpu, basis = int(found[1]), line.decode("ascii", "replace")
             rip = printed.get(cpu, printed.get(None))
         elif _is_headline(line):
@@ -160,16 +164,17 @@ def own_text(line: bytes) -> bytes | None:
     return text[stamp.end() :] if stamp else text
 
 
-def _reason(lines: Sequence[bytes | None], panic: int) -> bytes:
+def _reason(lines: Sequence[bytes | None], at: int, panic: bytes) -> bytes:
     # what the trap was, b"" where no line before the panic says it
-    for number in range(panic - 1, max(panic - _REASON_REACH, 0) - 1, -1):
+    forms = next((forms for trap, forms in _TRAPS if re.match(trap, panic)), ())
+    for number in range(at - 1, max(at - _REASON_REACH, 0) - 1, -1) if forms else ():
         line = lines[number]
         if line is None:
             continue
         if line.startswith(b"Panic on CPU"):
             break
         if line.startswith(_REASONS_BEGIN):
-            found = next(filter(None, (re.match(form, line) for form in _REASONS)), None)
+            found = next(filter(None, (re.match(form, line) for form in forms)), None)
             if found:
                 return found[0] + b" - "
     return b""

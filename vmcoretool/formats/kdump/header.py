@@ -35,7 +35,11 @@ _BLOCK_SIZES: Final = tuple(1 << bits for bits in range(12, 19))
 
 
 class KdumpHeader(NamedTuple):
-    """What matters of main header and sub-header; areas are (file offset, size)."""
+    """What matters of main header and sub-header; areas are (file offset, size).
+
+    ``placed`` is False where the sub-header is lost, so that it is not known which frames a part of
+    a split set has.
+    """
 
     bits: int
     order: Order
@@ -51,6 +55,7 @@ class KdumpHeader(NamedTuple):
     notes: tuple[int, int]
     diskdump: bool
     incomplete: bool
+    placed: bool
 
 
 def is_kdump(source: ByteSource) -> bool:
@@ -80,12 +85,16 @@ def _head(source: ByteSource) -> bytes:
 def read_notes(source: ByteSource, header: KdumpHeader) -> bytes:
     """The notes, which a --split set has in each part; two crashes of one host differ in them.
 
-    b"" where a stream was cut off before all of them arrived.
+    b"" where they never arrived as a whole, or cannot be read.
     """
     offset, size = header.notes
     try:
         return source.pread(min(size, MAX_NOTE_BYTES), offset) if size else b""
     except FormatError:
+        return b""
+    except OSError as error:
+        if is_out_of_reach(error):
+            raise
         return b""
 
 
@@ -188,6 +197,7 @@ def _complete(source: ByteSource, main: Any, bits: int, order: Order) -> KdumpHe
         vmcoreinfo=(getattr(sub, "offset_vmcoreinfo", 0), getattr(sub, "size_vmcoreinfo", 0)),
         notes=(getattr(sub, "offset_note", 0), getattr(sub, "size_note", 0)),
         diskdump=not kdump,
+        placed=not isinstance(sub, SimpleNamespace),
         incomplete=bool(main.status & (_INCOMPLETE if kdump else _DISKDUMP_INCOMPLETE)),
     )
 

@@ -20,9 +20,8 @@ from vmcoretool.formats.kdump.codecs import PageDataError, find_codec
 from vmcoretool.formats.kdump.parts import (
     DESCRIPTOR,
     Part,
-    check_map,
+    check_part,
     count_lost,
-    find_end,
     find_missing,
     make_parts,
 )
@@ -96,7 +95,7 @@ class KdumpPages(PageReader):
         parts = make_parts(headers, sources, self.dumped, start + length)
         find_missing(parts, self.dumped, observed)
         self._parts = [
-            self._checked(part, diskdump=header.diskdump, observed=observed) for part in parts
+            check_part(part, header, self.dumped, self._unpack, observed) for part in parts
         ]
         self._starts = [part.start_pfn for part in parts]
         if two:
@@ -319,14 +318,6 @@ class KdumpPages(PageReader):
                 return Missing(damage="was lost: the file ends before its descriptor")
             self._table = (number, first, table)
         return Descriptor._make(self._unpack.unpack_from(table, (index - first) * DESCRIPTOR))
-
-    def _checked(self, part: Part, *, diskdump: bool, observed: Observed) -> Part:
-        # where diskdump's own tools put the first data is not known
-        if not diskdump and self.dumped.frames == self._frames:
-            part = check_map(part, self.dumped, self._unpack, self._size, observed)
-        if part.trusted:
-            part = find_end(part, self.dumped, self._unpack, self._size, observed)
-        return part
 
     def _check_ram(self, observed: Observed) -> None:
         # what was dumped is RAM; a bit too many among the dumped would have shown already

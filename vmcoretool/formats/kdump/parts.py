@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vmcoretool.errors import FormatError, is_out_of_reach
+from vmcoretool.formats.api import Observed
 
 if TYPE_CHECKING:
     import struct
     from collections.abc import Sequence
 
-    from vmcoretool.formats.api import Observed
     from vmcoretool.formats.kdump.bitmap import PageBitmap
     from vmcoretool.formats.kdump.header import KdumpHeader
     from vmcoretool.sources.file import ByteSource
@@ -32,7 +32,7 @@ class Part(NamedTuple):
     """One file: the frames whose data it holds, and where its descriptors start.
 
     ``trusted`` is False where it is not known which descriptor is which frame's, ``cut`` True where
-    the data of its last frame is missing.
+    the data of its last frame is missing, ``placed`` False where its sub-header is lost.
     """
 
     start_pfn: int
@@ -42,6 +42,7 @@ class Part(NamedTuple):
     first_rank: int
     trusted: bool = True
     cut: bool = False
+    placed: bool = True
 
 
 def make_parts(
@@ -62,6 +63,7 @@ def make_parts(
             source,
             descriptors,
             dumped.rank(header.start_pfn) if header.split else 0,
+            placed=header.placed,
         )
         for header, source in zip(headers, sources, strict=True)
         if header.start_pfn < header.end_pfn
@@ -87,6 +89,40 @@ def find_missing(parts: Sequence[Part], dumped: PageBitmap, observed: Observed) 
             observed.lost(message, code="split-part-missing")
         if part:
             at = max(at, part.end_pfn)
+
+
+def check_part(
+    part: Part,
+    header: KdumpHeader,
+    dumped: PageBitmap,
+    unpack: struct.Struct,
+    observed: Observed,
+) -> Part:
+    """The part as far as bitmap and descriptors can be trusted; reports what is missing of it."""
+    # where diskdump's own tools put the first data is not known
+    if not header.diskdump and dumped.frames == header.frames:
+        if not part.placed:
+            return _unplaced(part, header, dumped, unpack, observed)
+        part = check_map(part, dumped, unpack, header.block_size, observed)
+    if part.trusted:
+        part = find_end(part, dumped, unpack, header.block_size, observed)
+    return part
+
+
+def _unplaced(
+    part: Part,
+    header: KdumpHeader,
+    dumped: PageBitmap,
+    unpack: struct.Struct,
+    observed: Observed,
+) -> Part:
+    # of one that holds all frames nothing is missed; another would give each frame a wrong page
+    checked = check_map(part, dumped, unpack, header.block_size, Observed())
+    if not checked.trusted or not _rows(part, unpack, dumped.count - 1, 1):
+        what = "its sub-header is lost: which frames this file has is not known"
+        observed.odd("page-unreadable", f"{part.source.path}: {what}")
+        return part._replace(trusted=False)
+    return part
 
 
 def find_end(

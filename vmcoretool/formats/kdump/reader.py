@@ -56,7 +56,8 @@ def _open(sources: Sequence[ByteSource]) -> Container:
     header = headers[0]
     for other, source in zip(headers[1:], sources[1:], strict=True):
         notes = read_notes(sources[0], header)
-        same = header.split and notes == read_notes(source, other)
+        theirs = read_notes(source, other)
+        same = header.split and (notes == theirs or not notes or not theirs)
         own = {name: getattr(header, name) for name in ("start_pfn", "end_pfn", "incomplete")}
         if not same or other._replace(**own) != header:
             raise FormatError(

@@ -30,7 +30,7 @@ def contradiction(
     image: Image,
     rips: Iterable[int],
     pgd_l4: Vaddr | None,
-    domain_list: Vaddr | None,
+    pointers: Iterable[Vaddr],
 ) -> str:
     """Why the tables that show an image must be damaged, or "".
 
@@ -39,9 +39,9 @@ def contradiction(
         image: a relocated one.
         rips: where the CPUs ran, as far as it is known.
         pgd_l4: the idle page table's address by VMCOREINFO_XEN.
-        domain_list: of the variable of that name, by VMCOREINFO_XEN.
+        pointers: where VMCOREINFO_XEN has variables that point to a struct.
     """
-    return _without_code(memory, image, rips) or _moved(memory, image, pgd_l4, domain_list)
+    return _without_code(memory, image, rips) or _moved(memory, image, pgd_l4, pointers)
 
 
 def _without_code(memory: PhysicalMemory, image: Image, rips: Iterable[int]) -> str:
@@ -66,7 +66,7 @@ def _without_code(memory: PhysicalMemory, image: Image, rips: Iterable[int]) -> 
 
 
 def _moved(
-    memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None, domain_list: Vaddr | None
+    memory: PhysicalMemory, image: Image, pgd_l4: Vaddr | None, pointers: Iterable[Vaddr]
 ) -> str:
     if pgd_l4 is None:
         return ""
@@ -77,11 +77,13 @@ def _moved(
     shows = f"its tables show an image at {image.base:#x}"
     if idle is None:
         # an image that is seen a multiple of BASE_ALIGNMENT off holds its tables all the same
-        if _holds_pointer(memory, image, domain_list):
+        if any(_holds_pointer(memory, image, variable) for variable in pointers):
             return ""
+        there = maddr is not None and memory.pages.is_present(maddr)
+        what = "is another page" if there else "is not in the dump"
         return (
-            f"{shows}, but it has no idle page table where VMCOREINFO_XEN has that, {pgd_l4:#x}, "
-            "and nothing else shows that none of the tables is damaged"
+            f"{shows}, but {pgd_l4:#x}, VMCOREINFO_XEN's idle page table, {what}, and no other "
+            "variable shows that none of the tables is damaged"
         )
     if (idle.vaddr - pgd_l4) % BASE_ALIGNMENT:
         return ""
@@ -91,9 +93,9 @@ def _moved(
     )
 
 
-def _holds_pointer(memory: PhysicalMemory, image: Image, variable: Vaddr | None) -> bool:
+def _holds_pointer(memory: PhysicalMemory, image: Image, variable: Vaddr) -> bool:
     # whether a pointer is where one is to be: an address that the tables map
-    maddr = None if variable is None else image.maddr_of(variable)
+    maddr = image.maddr_of(variable)
     if maddr is None:
         return False
     try:
