@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.limits
 
-Each row is a file of that size, inspected by a process of its own; time is its CPU time, memory the
-most that was resident.
+Each row is a file of that size, inspected by a process of its own; time is its CPU time - the least
+of three runs where it is long, as machines are shared - and memory the most that was resident.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -219,6 +220,7 @@ def _said(row: Row, answer: dict[str, Any]) -> str:
     return f"read{'; ' if codes else ''}{', '.join(f'`{code}`' for code in dict.fromkeys(codes))}"
 
 
+_LONG: Final = 2.5
 _TOLD: Final = ("truncated", "work-limited", "decompression-stopped", "note-damaged")
 
 
@@ -227,6 +229,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for row in rows():
         found = measure(row)
+        if found.cpu > _LONG:
+            found = min((found, measure(row), measure(row)), key=attrgetter("cpu"))
         print(
             f"| {row.what} | {row.size} | {found.said} | {found.code} | "
             f"{found.cpu:.1f} s | {found.memory // MIB} MiB |",

@@ -300,6 +300,7 @@ def raw_memory() -> list[Seed]:
 def as_raw(core: bytes) -> bytes:
     """The memory of an ELF core as bytes from address 0 on."""
     out = bytearray(_RAW_END)
+    core = core.ljust(64, b"\0")
     (phoff,), (phnum,) = struct.unpack_from("<Q", core, 32), struct.unpack_from("<H", core, 56)
     for at in range(phoff, min(phoff + 56 * phnum, len(core) - 56), 56):
         kind, _, offset, _, paddr, size = struct.unpack_from("<IIQQQQ", core, at)
