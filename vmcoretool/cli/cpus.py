@@ -34,7 +34,9 @@ def command(
 
     def answer(host: Host) -> int:
         crashed, names = host.crash.cpu, Names(host)
-        if not host.cpus:
+        if any(blob.follows_gap for blob in host.vmcore.container.note_blobs):
+            complain("a part of the notes is lost: CPUs behind it have no number and are left out")
+        elif not host.cpus:
             complain(f"{printable(request.vmcore[0])}: no note saved a CPU")
         if as_json:
             import json  # noqa: PLC0415 - only then
