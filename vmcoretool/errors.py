@@ -26,6 +26,7 @@ All of them survive pickling, as between the processes of a pool.
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.printable import printable
@@ -235,3 +236,8 @@ class MissingSymbolError(NamelistError, LookupError):
 def is_out_of_reach(error: OSError) -> bool:
     """Whether the file as a whole cannot be read, not one part of it (a bad sector)."""
     return error.errno in _NO_FILE
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refused, in its own words; without file and offset."""
+    return os.strerror(error.errno) if error.errno else str(error)

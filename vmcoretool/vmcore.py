@@ -258,20 +258,8 @@ def _decoded(
     # a file that was not decompressed to its end is not cut short
     findings = [row for row in container.findings if not (stopped and row.code == "truncated")]
     findings += stopped
-    notes: list[Note] = list(container.notes)
-    of_cpus: list[Note] = list(container.notes)
-    odd: list[Finding] = []
-    lost = False
-    for blob in container.note_blobs:
-        found, odd_here = walk_notes(blob.data, blob.offset, order, complete=blob.complete)
-        notes.extend(found)
-        odd.extend(odd_here)
-        # CPUs are numbered by their notes' order: behind a gap, nobody knows the number
-        lost = lost or blob.follows_gap
-        of_cpus.extend(() if lost else found)
-    findings += odd[:_MOST_ODD]
-    if len(odd) > _MOST_ODD:
-        findings.append(finding("note-damaged", f"{len(odd) - _MOST_ODD} more like these"))
+    notes, of_cpus, odd = _walked(container)
+    findings += odd
     infos: list[CrashInfo] = []
     texts: dict[str, VmcoreInfo] = {}
     for note in notes:
@@ -285,10 +273,8 @@ def _decoded(
             texts.setdefault(note.owner, parse_vmcoreinfo(note))
     process = find_process(notes)
     if process:
-        name = process.name or "(unnamed)"
-        what = f"this is the core of the process {name}, not of a machine"
         findings = [row for row in findings if row.code != "headers-odd"]
-        findings.append(finding("process-core", what))
+        findings.append(_of_process(process))
     return Vmcore(
         paths=tuple(source.path for source in sources),
         size=size,
@@ -305,6 +291,29 @@ def _decoded(
         findings=tuple(findings),
         budget=budget,
     )
+
+
+def _walked(container: Container) -> tuple[list[Note], list[Note], list[Finding]]:
+    # all notes, those that number CPUs, and what was wrong with them
+    notes: list[Note] = list(container.notes)
+    of_cpus: list[Note] = list(container.notes)
+    odd: list[Finding] = []
+    order, lost = container.machine.byte_order, False
+    for blob in container.note_blobs:
+        found, odd_here = walk_notes(blob.data, blob.offset, order, complete=blob.complete)
+        notes.extend(found)
+        odd.extend(odd_here)
+        # CPUs are numbered by their notes' order: behind a gap, nobody knows the number
+        lost = lost or blob.follows_gap
+        of_cpus.extend(() if lost else found)
+    if len(odd) > _MOST_ODD:
+        odd[_MOST_ODD:] = [finding("note-damaged", f"{len(odd) - _MOST_ODD} more like these")]
+    return notes, of_cpus, odd
+
+
+def _of_process(process: Process) -> Finding:
+    name = process.name or "(unnamed)"
+    return finding("process-core", f"this is the core of the process {name}, not of a machine")
 
 
 def _unreadable(note: Note) -> Finding:

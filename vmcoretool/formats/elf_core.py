@@ -10,12 +10,11 @@ Xen and not read.
 from __future__ import annotations
 
 import errno
-import os
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import MADDR_LIMIT, FileOffset
-from vmcoretool.errors import FormatError, UnknownFormatError, is_out_of_reach
+from vmcoretool.errors import FormatError, UnknownFormatError, is_out_of_reach, reason_of
 from vmcoretool.formats.api import (
     Container,
     Format,
@@ -146,7 +145,7 @@ def _table(source: ByteSource, head: bytes, offset: int, size: int, observed: Ob
     except OSError as error:
         if is_out_of_reach(error):
             raise
-        why = os.strerror(error.errno) if error.errno else str(error)
+        why = reason_of(error)
         what = f"{source.path}: program headers at file offset {offset:#x} cannot be read: {why}"
         observed.lost(what, code="page-unreadable")
     return b""

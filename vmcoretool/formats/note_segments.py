@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import TYPE_CHECKING, Final, Literal
 
 from vmcoretool.addresses import MIB, FileOffset
-from vmcoretool.errors import FormatError, is_out_of_reach
+from vmcoretool.errors import FormatError, is_out_of_reach, reason_of
 from vmcoretool.formats.api import NoteBlob
 from vmcoretool.notes.elf_note import is_known_owner
 
@@ -152,4 +151,4 @@ def _piece(data: bytearray, start: int, offset: int) -> NoteBlob:
 def _why(error: FormatError | OSError) -> str:
     if isinstance(error, FormatError):
         return error.what
-    return os.strerror(error.errno) if error.errno else str(error)
+    return reason_of(error)

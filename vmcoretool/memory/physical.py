@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import PAGE_SIZE, Maddr, Mfn
-from vmcoretool.errors import FormatError, MemoryFault, is_out_of_reach
+from vmcoretool.errors import FormatError, MemoryFault, is_out_of_reach, reason_of
 from vmcoretool.memory.pages import Missing, PartialPage
 from vmcoretool.printable import printable
 
@@ -177,7 +176,7 @@ class PhysicalMemory:
             if is_out_of_reach(error):
                 raise self._named(start, error) from error
             self.refused += 1
-            what = os.strerror(error.errno) if error.errno else str(error)
+            what = reason_of(error)
             page = Missing(damage=f"cannot be read: {what}")
         if isinstance(page, Missing) and page.damage:
             return Missing(damage=self._noted(start, page.damage))
@@ -194,7 +193,7 @@ class PhysicalMemory:
         return known or damage
 
     def _named(self, start: int, error: OSError) -> OSError:
-        # the refusal with file and offset, where the source has not named them
+        # the reason_of with file and offset, where the source has not named them
         place = self.where_is(start) if error.filename is None else None
         if place is None:
             return error

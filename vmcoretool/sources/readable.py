@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
-from vmcoretool.errors import is_out_of_reach
+from vmcoretool.errors import is_out_of_reach, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +64,6 @@ class UpToBadSector:
 
     def _refused(self, at: int, error: OSError) -> None:
         self.complete = False
-        why = os.strerror(error.errno) if error.errno else str(error)
+        why = reason_of(error)
         where = f"cannot be read at file offset {at:#x}: {why}"
         self.unreadable = self.unreadable or f"{where}; what follows in the stream is lost"

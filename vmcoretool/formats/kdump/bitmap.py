@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vmcoretool.addresses import FileOffset
-from vmcoretool.errors import FormatError, TruncatedError, is_out_of_reach
+from vmcoretool.errors import FormatError, TruncatedError, is_out_of_reach, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -225,7 +224,7 @@ def readable_bitmap(
         if is_out_of_reach(error):
             raise
         whole = _readable_bytes(source, offset, min(size, frames + 7 >> 3))
-        why = os.strerror(error.errno) if error.errno else str(error)
+        why = reason_of(error)
         what = f"{source.path}: the page bitmap from file offset {offset + whole:#x} on"
         observed.odd("page-unreadable", f"{what} cannot be used: {why}")
         return PageBitmap(source, offset, whole, frames)
