@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 FIELD = ROOT / "samples" / "field"
 SAMPLE = ROOT / "samples" / "kdump-zlib" / "vmcore"
+
+
+def header_of(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    block = bytearray(name.ljust(100, b"\0") + b"0000644\0" + bytes(16) + size.ljust(12, b"\0"))
+    block = block.ljust(148, b"\0") + b" " * 8 + kind + bytes(100) + b"ustar\00000"
+    block = block.ljust(512, b"\0")
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
 
 
 class Row(NamedTuple):
@@ -126,6 +135,23 @@ def test_json_agrees_with_the_exit_code(row: Row) -> None:
         assert found["error"]["message"]
 
 
+def test_machine_is_called_as_its_headers_call_it() -> None:
+    found = json.loads(run("inspect", "--json", FIELD / "kdump-armv7l").stdout)
+    assert found["dump"]["architecture"] == "arm"
+
+
+@pytest.mark.parametrize("name", [b"vm\xffcore", b"vm core\x1b]0;x\x07", "vmcöre".encode()])
+def test_any_name_in_an_archive_is_shown_for_the_shell(tmp_path: Path, name: bytes) -> None:
+    data = SAMPLE.read_bytes()
+    path = tmp_path / "report.tar"
+    path.write_bytes(header_of(name, b"%011o" % len(data)) + data)
+    said = run("inspect", path).stderr
+    assert all(line.isprintable() for line in said.splitlines())
+    words = said.rpartition(" -- ")[2].strip()
+    done = subprocess.run(["bash", "-c", f"printf %s {words}"], capture_output=True, check=True)
+    assert done.stdout == name
+
+
 def test_facts_of_a_nested_xen() -> None:
     done = run("inspect", "--json", FIELD / "nested-xen-vcpu.xl-dump-core.xz")
     found: dict[str, Any] = json.loads(done.stdout)
@@ -210,19 +236,14 @@ def plain(data: bytes) -> bytes:
     return data
 
 
-def header_of(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
-    block = bytearray(name.ljust(100, b"\0") + b"0000644\0" + bytes(16) + size.ljust(12, b"\0"))
-    block = block.ljust(148, b"\0") + b" " * 8 + kind + bytes(100) + b"ustar\00000"
-    block = block.ljust(512, b"\0")
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
-
-
 HOSTILE_ARCHIVES = {
     "long names": header_of(b"././@LongLink", b"00000000001", b"L") * 3000,
     "pax headers": (header_of(b"x", b"00000000001", b"x") + b"1".ljust(512, b"\0")) * 3000,
     "pax lengths": header_of(b"x", b"00003600000", b"x") + b"1" * (1 << 20),
     "negative": header_of(b"a", b"\xff" * 12) + bytes(1024),
+    "minus": header_of(b"a", b"-0000002000") + bytes(1024),
+    "backwards": header_of(b"a", b"00000000000") * 2 + header_of(b"b", b"-0000002000"),
+    "underscore": header_of(b"a", b"1_000") + bytes(1024),
     "sparse": header_of(b"a", b"00000001000", b"S") + b"\xff" * 512,
     "huge": header_of(b"a", b"\x80" + b"\xff" * 11) + bytes(1024),
     "words": header_of(b"a", b"12345678xyz") + bytes(1024),

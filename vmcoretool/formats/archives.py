@@ -98,11 +98,9 @@ def _header(block: bytes) -> _Header | None:
 def _number(field: bytes) -> int | None:
     if field[0] & 0x80:  # GNU: base 256, for what octal digits cannot say
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    digits = field.strip(b" \0")
-    try:
-        return int(digits or b"0", 8)
-    except ValueError:
-        return None
+    digits = field.strip(b" \0") or b"0"
+    # int() itself takes signs, spaces and underscores, too
+    return int(digits, 8) if not digits.strip(b"01234567") else None
 
 
 def _pax(text: bytes, named: str) -> tuple[str, int]:
