@@ -61,6 +61,18 @@ def test_cpu_is_in_a_function(syms: str) -> None:
     assert [row["symbol"] for row in rows] == [None] * len(rows)
 
 
+def test_map_file_has_names_but_places_nothing(truth: Truth, tmp_path: Path) -> None:
+    # few of its symbols are kept, so the next one may be far away
+    path = tmp_path / "xen-syms-4.17.map"
+    rows = sorted((at, name) for name, at in truth.symbols.items())
+    path.write_text("".join(f"{at:016x} D {name}\n" for at, name in rows))
+    done = run("vtop", "--xen-syms", path, SAMPLE, "idle_pg_table")
+    assert done.stdout.startswith(f"{truth.symbols['idle_pg_table']:#x} in hypervisor")
+    done = run("cpus", "--json", "--xen-syms", path, SAMPLE)
+    assert "is not used" not in done.stderr
+    assert {row["symbol"] for row in json.loads(done.stdout)} == {None}
+
+
 def test_name_that_is_not_known_says_what_helps(syms: str) -> None:
     done = run("vtop", SAMPLE, "no_such_name")
     assert done.returncode == 1
@@ -85,6 +97,7 @@ def test_number_without_its_mark_is_no_name(text: str) -> None:
     [
         ("idle_pg_table", ("idle_pg_table", 0)),
         ("kexec_crash+0x42", ("kexec_crash", 0x42)),
+        ("kexec_crash+010", ("kexec_crash", 10)),
         ("common/kexec.c#one_cpu_only+16", ("common/kexec.c#one_cpu_only", 16)),
         (".Lx", (".Lx", 0)),
         ("kexec_crash-1", ("kexec_crash-1", 0)),

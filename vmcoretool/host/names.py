@@ -23,14 +23,14 @@ class Named(NamedTuple):
     name: str
     offset: int
 
-    def __str__(self) -> str:
-        return f"{self.name}+{self.offset:#x}" if self.offset else self.name
-
 
 def parse_named(text: str) -> Named | None:
     """``NAME`` or ``NAME+0xOFF``; None of what is neither."""
     found = _NAMED.fullmatch(text)
-    return Named(found[1], int(found[2] or "0", 0)) if found else None
+    if found is None:
+        return None
+    digits = found[2] or "0"
+    return Named(found[1], int(digits, 16 if digits.startswith("0x") else 10))
 
 
 class Names:
@@ -40,6 +40,7 @@ class Names:
         """Read nothing yet."""
         self._host = host
         self._table: Symbols | None = None
+        self._whole = False
 
     def address(self, space: str, named: Named) -> Vaddr:
         """The address that a user named.
@@ -76,6 +77,8 @@ class Names:
             found = self._symbols().place(vaddr)
         except (NamelistError, OSError):
             return ""  # the answer stands without it
+        if not self._whole:
+            return ""  # the next name of a few may be that of something far away
         return f"{found.name}+{found.offset:#x}" if found else ""
 
     def _noted(self, name: str) -> Vaddr | None:
@@ -94,4 +97,5 @@ class Names:
 
                 with open_namelist(path) as namelist:
                     self._table = namelist.table()
+                    self._whole = namelist.elf is not None  # of a map file a few are kept
         return self._table
